@@ -1,0 +1,113 @@
+"""Frames to a grid of features, and the fusion of a clip's frames into one grid (Sec. 3, Fig. 2)."""
+
+import copy
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import AutoBackbone, AutoConfig
+
+from clipbert.config import EFFICIENTNETS, ClipBertConfig
+from clipbert.efficientnet import EfficientNetLite
+from clipbert.resnet import ConvNorm, ResNet50
+
+
+class GridBackbone(nn.Module):
+    """A CNN, then the grid encoder that brings its channels to the transformer's width.
+
+    The paper's: ResNet-50, 3x3 convolution, 2x2 max-pool (an odd row or column
+    is lost), ReLU: stride 64, so 448 pixels give 7 x 7 cells.  BatchNorm of
+    other backbones always uses its stored statistics.
+    """
+
+    def __init__(self, config: ClipBertConfig) -> None:
+        super().__init__()
+        self.cnn = _cnn(config)
+        if config.grid_encoder == "conv-pool":
+            self.grid_encoder = nn.Sequential(
+                nn.Conv2d(self.cnn.out_channels, config.hidden_size, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.ReLU(inplace=True)
+            )
+        else:
+            self.grid_encoder = nn.Sequential(nn.Conv2d(self.cnn.out_channels, config.hidden_size, 1))
+
+    def forward(self, pixels: Float[Tensor, "F 3 H W"]) -> Float[Tensor, "F h w D"]:
+        return rearrange(self.grid_encoder(self.cnn(pixels)), "f d h w -> f h w d")
+
+    def train(self, mode: bool = True) -> "GridBackbone":
+        super().train(mode)
+        for module in self.cnn.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    def folded(self) -> "GridBackbone":
+        """A copy for inference: every BatchNorm folded into its convolution, memory laid out channels-last."""
+        fast = copy.deepcopy(self).eval().requires_grad_(False)
+        _fold_norms(fast)
+        return fast.to(memory_format=torch.channels_last)
+
+
+def _cnn(config: ClipBertConfig) -> Any:
+    if config.backbone == "resnet50-grid":
+        return ResNet50(config.stem_channels, config.bottleneck_channels, config.res2_channels, config.frozen_stages)
+    if config.backbone in EFFICIENTNETS:
+        return EfficientNetLite(config.backbone.removeprefix("efficientnet-"))
+    return _HuggingFaceBackbone(config.backbone_config or {})
+
+
+class _HuggingFaceBackbone(nn.Module):
+    """The last feature map of any transformers AutoBackbone."""
+
+    def __init__(self, backbone_config: dict[str, Any]) -> None:
+        super().__init__()
+        settings = dict(backbone_config)
+        if "model_type" not in settings:
+            raise ValueError('backbone_config needs "model_type", the transformers name of the backbone, for example "resnet" or "swin".')
+        self.model = AutoBackbone.from_config(AutoConfig.for_model(settings.pop("model_type"), **settings))
+        self.out_channels = self.model.channels[-1]
+
+    def forward(self, pixels: Float[Tensor, "F 3 H W"]) -> Float[Tensor, "F C h w"]:
+        return self.model(pixels).feature_maps[-1]
+
+
+def _fold_norms(module: nn.Module) -> None:
+    children = list(module.named_children())
+    for i, (name, child) in enumerate(children):
+        follower = children[i + 1] if i + 1 < len(children) else (None, None)
+        if isinstance(child, ConvNorm):
+            setattr(module, name, child.folded())
+        elif isinstance(module, nn.Sequential) and isinstance(child, nn.Conv2d) and isinstance(follower[1], nn.BatchNorm2d):
+            setattr(module, name, torch.nn.utils.fuse_conv_bn_eval(child, follower[1]))
+            setattr(module, str(follower[0]), nn.Identity())
+        else:
+            _fold_norms(child)
+
+
+class TemporalFusion(nn.Module):
+    """T feature maps of a clip to one: the mean, after a 3D convolution where Table 2 asks for one.
+
+    Conv3D: kernel 3, stride 1.  Conv(2+1)D: spatial 1x3x3, ReLU, temporal
+    3x1x1, as in S3D.  Both keep the width and are followed by ReLU and the mean
+    (Sec. 4.2; the original code has neither, so widths and ReLU are our choice).
+    """
+
+    def __init__(self, kind: str, hidden_size: int) -> None:
+        super().__init__()
+        if kind == "mean":
+            self.conv = nn.Identity()
+        elif kind == "conv3d":
+            self.conv = nn.Sequential(nn.Conv3d(hidden_size, hidden_size, 3, padding=1), nn.ReLU())
+        else:
+            self.conv = nn.Sequential(
+                nn.Conv3d(hidden_size, hidden_size, (1, 3, 3), padding=(0, 1, 1)), nn.ReLU(),
+                nn.Conv3d(hidden_size, hidden_size, (3, 1, 1), padding=(1, 0, 0)), nn.ReLU(),
+            )  # fmt: skip
+
+    def forward(self, grid: Float[Tensor, "B N T h w D"]) -> Float[Tensor, "B N h w D"]:
+        if isinstance(self.conv, nn.Identity):
+            return grid.mean(dim=2)
+        b = grid.shape[0]
+        fused = self.conv(rearrange(grid, "b n t h w d -> (b n) d t h w")).mean(dim=2)
+        return rearrange(fused, "(b n) d h w -> b n h w d", b=b)

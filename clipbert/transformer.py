@@ -1,0 +1,135 @@
+"""Text and grid embeddings and the BERT-shaped encoder that fuses them (Sec. 3; OFFICIAL sections 1.2 to 1.4)."""
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clipbert.config import ClipBertConfig
+
+
+class TextEmbedding(nn.Module):
+    """Word + position + type 0, LayerNorm, dropout: BERT's own."""
+
+    def __init__(self, config: ClipBertConfig) -> None:
+        super().__init__()
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, input_ids: Int[Tensor, "M L"]) -> Float[Tensor, "M L D"]:
+        length, longest = input_ids.shape[1], self.position_embeddings.num_embeddings
+        if length > longest:
+            raise ValueError(f"text must have at most {longest} tokens, this model's positions; got {length}; cut it with the processor.")
+        x = self.word_embeddings(input_ids) + self.position_embeddings.weight[:length] + self.token_type_embeddings.weight[0]
+        return self.dropout(self.norm(x))
+
+
+class VisualEmbedding(nn.Module):
+    """Grid cell + row + column + visual type, LayerNorm, dropout.
+
+    The paper says the grid shares BERT's position embeddings; its code, and
+    this one, have two tables of their own.  There is no temporal embedding.
+    """
+
+    def __init__(self, config: ClipBertConfig) -> None:
+        super().__init__()
+        self.row_embeddings = nn.Embedding(config.max_grid_rows, config.hidden_size)
+        self.col_embeddings = nn.Embedding(config.max_grid_cols, config.hidden_size)
+        self.token_type_embeddings = nn.Embedding(1, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, grid: Float[Tensor, "B N h w D"], cells: Int[Tensor, " P"] | None = None) -> Float[Tensor, "B N P D"]:
+        """Tokens of all cells in row-major order, or of `cells` only."""
+        _, _, h, w, _ = grid.shape
+        if h > self.row_embeddings.num_embeddings or w > self.col_embeddings.num_embeddings:
+            raise ValueError(
+                f"the grid must have at most {self.row_embeddings.num_embeddings} x {self.col_embeddings.num_embeddings} cells, "
+                f"got {h} x {w}; lower image_size."
+            )
+        x = grid + self.row_embeddings.weight[:h, None] + self.col_embeddings.weight[:w]
+        x = rearrange(x, "b n h w d -> b n (h w) d")
+        if cells is not None:
+            x = x[:, :, cells]
+        return self.dropout(self.norm(x + self.token_type_embeddings.weight[0]))
+
+
+class Layer(nn.Module):
+    """Post-norm transformer layer with exact GELU, as in BERT."""
+
+    def __init__(self, config: ClipBertConfig) -> None:
+        super().__init__()
+        d = config.hidden_size
+        self.num_heads = config.num_attention_heads
+        self.attention_dropout = config.attention_probs_dropout_prob
+        self.query, self.key, self.value = nn.Linear(d, d), nn.Linear(d, d), nn.Linear(d, d)
+        self.attention_output = nn.Linear(d, d)
+        self.attention_norm = nn.LayerNorm(d, eps=config.layer_norm_eps)
+        self.up, self.down = nn.Linear(d, config.intermediate_size), nn.Linear(config.intermediate_size, d)
+        self.output_norm = nn.LayerNorm(d, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, x: Float[Tensor, "R S D"], mask: Bool[Tensor, "R S"], queries: slice = slice(None)) -> Float[Tensor, "R Q D"]:
+        """New states of the positions in `queries`; all positions serve as keys."""
+        q, k, v = self._project(x, queries)
+        dropout = self.attention_dropout if self.training else 0.0
+        context = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :], dropout_p=dropout)
+        return self._finish(x[:, queries], context)
+
+    def explicit(self, x: Float[Tensor, "R S D"], mask: Bool[Tensor, "R S"]) -> tuple[Float[Tensor, "R S D"], Float[Tensor, "R heads S S"]]:
+        """The same states by softmax(q k) v, with the attention probabilities."""
+        q, k, v = self._project(x, slice(None))
+        scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+        attention = scores.masked_fill(~mask[:, None, None, :], float("-inf")).softmax(dim=-1)
+        context = F.dropout(attention, self.attention_dropout, self.training) @ v
+        return self._finish(x, context), attention
+
+    def _project(self, x: Tensor, queries: slice) -> tuple[Tensor, Tensor, Tensor]:
+        def split(y: Tensor) -> Tensor:
+            return rearrange(y, "r s (heads d) -> r heads s d", heads=self.num_heads)
+
+        return split(self.query(x[:, queries])), split(self.key(x)), split(self.value(x))
+
+    def _finish(self, x: Tensor, context: Tensor) -> Tensor:
+        context = rearrange(context, "r heads s d -> r s (heads d)")
+        x = self.attention_norm(x + self.dropout(self.attention_output(context)))
+        return self.output_norm(x + self.dropout(self.down(F.gelu(self.up(x)))))
+
+
+class FusionTransformer(nn.Module):
+    """[text, grid] sequence to contextual states, or to the pooled [CLS] state."""
+
+    def __init__(self, config: ClipBertConfig) -> None:
+        super().__init__()
+        self.text = TextEmbedding(config)
+        self.visual = VisualEmbedding(config)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        self.pooler = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def states(self, x: Float[Tensor, "R S D"], mask: Bool[Tensor, "R S"]) -> Float[Tensor, "R S D"]:
+        """Last states of all tokens."""
+        for layer in self.layers:
+            x = layer(x, mask)
+        return x
+
+    def pooled(self, x: Float[Tensor, "R S D"], mask: Bool[Tensor, "R S"]) -> Float[Tensor, "R D"]:
+        """tanh(linear(last [CLS] state)); the last layer computes no other position, since nothing reads it."""
+        for layer in self.layers[:-1]:
+            x = layer(x, mask)
+        x = self.layers[-1](x, mask, slice(0, 1))
+        return self.pool(x)
+
+    def pool(self, x: Float[Tensor, "R S D"]) -> Float[Tensor, "R D"]:
+        return torch.tanh(self.pooler(x[:, 0]))
+
+    def attentions(self, x: Float[Tensor, "R S D"], mask: Bool[Tensor, "R S"]) -> tuple[Float[Tensor, "R S D"], list[Float[Tensor, "R heads S S"]]]:
+        """Last states by explicit attention, and each layer's attention probabilities."""
+        maps = []
+        for layer in self.layers:
+            x, attention = layer.explicit(x, mask)  # type: ignore[operator]
+            maps.append(attention)
+        return x, maps

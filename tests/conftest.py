@@ -1,0 +1,34 @@
+"""Shape annotations of the package are checked in tests, and only there; GPU tests fail where a GPU is demanded."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+install_import_hook("clipbert", "beartype.beartype")
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = Path(__file__).parent / "golden"
+SHARED = ROOT.parent / "shared"
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(1)  # the suite runs one process per core
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu") and os.environ.get("CLIPBERT_REQUIRE_GPU") != "1":
+            item.add_marker(pytest.mark.skip(reason="needs CUDA"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real images and videos beside a developer's checkout; a stranger's clone has none."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"needs the real data in {SHARED / 'data'}")
+    return SHARED / "data"
