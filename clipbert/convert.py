@@ -4,6 +4,7 @@ Files are read with safetensors or `torch.load(weights_only=True)`: nothing in
 them is ever executed.  Key names are those of OFFICIAL section 8.
 """
 
+import json
 import logging
 import re
 from collections.abc import Mapping
@@ -89,6 +90,20 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise ValueError(f"cannot read checkpoint: {path} holds no name -> tensor mapping; export its state_dict with torch.save.")
     return {str(name): tensor for name, tensor in content.items()}
+
+
+def read_labels(path: str | Path) -> list[str]:
+    """Answers in the order of their outputs, from an ans2label.json (answer -> index).
+
+    Raises ValueError unless the indices are 0, 1, 2, ... each once.
+    """
+    try:
+        table = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"cannot read labels: {path} is no JSON file ({type(error).__name__}); give an ans2label.json, answer -> index.") from None
+    if not isinstance(table, dict) or sorted(table.values(), key=str) != sorted(range(len(table)), key=str):
+        raise ValueError(f"{path} must map each answer to an index, 0 to {len(table) - 1}, each used once.")
+    return sorted(table, key=table.__getitem__)
 
 
 def convert_official(

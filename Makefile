@@ -1,0 +1,37 @@
+# make app and make test are all a newcomer needs; each sets up .venv by itself and is safe to repeat.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: setup app test test-all bench notebooks lint lock
+
+setup: $(READY)
+
+# torch first, so that nothing else pulls in another build; deepspeed is a source package and needs the rest present
+$(READY): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install -q --disable-pip-version-check -c requirements.lock ninja setuptools wheel
+	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -r requirements.lock
+	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	$(BIN)/pip check
+	touch $@
+
+# until the explorer exists: the command line's answer about a real video
+app: $(READY)
+	$(BIN)/python app/demo.py
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+
+test: lint
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: lint
+	$(BIN)/python -m pytest -n 2
+
+lock: $(READY)
+	{ sed -n 1p requirements.lock; $(BIN)/pip freeze --exclude-editable | grep -v '^clipbert' | sed -E 's/^torch==.*/torch==2.13.0/; s/^(decord==.*)$$/\1 ; platform_machine == "x86_64" or platform_machine == "AMD64"/'; } > requirements.lock.new
+	mv requirements.lock.new requirements.lock

@@ -1,0 +1,7 @@
+"""`python -m clipbert` is `clipbert`."""
+
+import sys
+
+from clipbert.cli import main
+
+sys.exit(main())

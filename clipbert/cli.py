@@ -1,0 +1,314 @@
+"""The `clipbert` command: results on stdout, log on stderr; exit 0 ok, 2 bad input with one line that says what to do.
+
+Heavy imports live inside the commands, so that `--help` answers at once.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+BAR = 24
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse without the usage dump."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}; see {self.prog} --help.", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="clipbert: %(message)s", stream=sys.stderr)
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        result, show = args.command(args)
+        if args.json:
+            print(json.dumps(result, ensure_ascii=False))
+        else:
+            show(result)
+        sys.stdout.flush()
+    except ValueError as error:  # VideoError is one
+        print(f"clipbert: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("clipbert: stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+Command = tuple[Any, Callable[[Any], None]]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="clipbert",
+        description="Ask questions about videos, and see which sampled clips drove the answer.",
+        epilog="example: clipbert ask clip.mp4 'what is the person doing?'",
+    )
+    commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def add(name: str, command: Callable[[argparse.Namespace], Command], about: str, example: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=about, description=about, epilog=f"example: {example}")
+        sub.add_argument("--json", action="store_true", help="print one JSON object")
+        sub.set_defaults(command=command)
+        return sub
+
+    ask = add("ask", _ask, "Answer a question about a video, with each clip's vote.", "clipbert ask clip.mp4 'what colour is the car?' --num-clips 8")
+    _video(ask)
+    ask.add_argument("question")
+    _question_options(ask)
+    ask.add_argument("--num-clips", type=int, metavar="N", help="N_test, 1 to 256 (default: the model's own)")
+    ask.add_argument("--aggregate", metavar="G", help="mean, max or lse (default: the model's own)")
+    _sampling_options(ask)
+
+    sample = add("sample", _sample, "Show which frames a sampling policy looks at.", "clipbert sample clip.mp4 --num-clips 4 --policy centered --json")
+    _video(sample)
+    sample.add_argument("--num-clips", type=int, metavar="N", help="clips, 1 to 256 (default 16)")
+    _sampling_options(sample)
+
+    sweep = add("sweep", _sweep, "Answer at N_test = 1, 2, 4, 8, 16 under mean, max and lse.", "clipbert sweep clip.mp4 'what is the dog doing?'")
+    _video(sweep)
+    sweep.add_argument("question")
+    _question_options(sweep)
+    _sampling_options(sweep)
+
+    convert = add(
+        "convert", _convert, "Convert a checkpoint of the original ClipBERT code.",
+        "clipbert convert model_step_1000.pt my-model --task qa --labels ans2label.json",
+    )  # fmt: skip
+    convert.add_argument("checkpoint", type=Path)
+    convert.add_argument("out", type=Path, help="folder to write")
+    convert.add_argument("--task", required=True, help="qa, multiple-choice, retrieval, pretrain, vqa or regression")
+    convert.add_argument("--num-heads", type=int, metavar="H", help="attention heads (default: hidden size / 64)")
+    convert.add_argument("--labels", type=Path, metavar="FILE", help="ans2label.json: answer -> index")
+    convert.add_argument("--image-size", type=int, metavar="PIXELS", help="longer side of a frame (default: 448; 768 for pretrain and vqa)")
+
+    add("doctor", _doctor, "What works on this machine.", "clipbert doctor")
+    return parser
+
+
+def _video(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("video", help="a video or an image file")
+    parser.add_argument("--backend", metavar="B", help="pyav (default) or decord; also by CLIPBERT_VIDEO_BACKEND")
+
+
+def _question_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--choices", nargs="+", metavar="TEXT", help="choose among these answers")
+    parser.add_argument("--model", default="real", help="a bundled model or a folder (default: real)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--dtype", default="float32", help="float32, bfloat16, or auto for bfloat16 where the device has it")
+
+
+def _sampling_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--num-frames", type=int, metavar="T", help="frames per clip (default: the model's own; 2)")
+    parser.add_argument("--fps", type=float, metavar="F", help="a clip lasts T/F seconds")
+    parser.add_argument("--policy", metavar="P", help="where clips lie: official, official-middle, paper, centered, random, stratified, dense or nested")
+    parser.add_argument("--seed", type=int, metavar="S", help="of the random policies (default 0)")
+
+
+def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def _predictor(args: argparse.Namespace) -> Any:
+    from transformers.utils import logging as hf_logging
+
+    hf_logging.disable_progress_bar()
+    hf_logging.set_verbosity_error()
+    from clipbert.predict import Predictor, model_folder
+
+    model_folder(args.model)
+    return Predictor.from_pretrained(args.model, device=args.device, dtype=args.dtype)
+
+
+def _check_video(args: argparse.Namespace) -> None:
+    """Fail on an unreadable file before a model is loaded."""
+    from clipbert.predict import check_readable
+
+    check_readable(args.video, args.backend)
+
+
+def _ask(args: argparse.Namespace) -> Command:
+    from clipbert.predict import check_choices, require_text
+
+    require_text(args.question, "question")
+    if args.choices is not None:
+        check_choices(args.choices)
+    _check_video(args)
+    predictor = _predictor(args)
+    video = predictor.encode(
+        args.video, backend=args.backend, progress=_progress, **_given(args, "num_clips", "num_frames", "fps", "policy", "seed")
+    )
+    prediction = predictor.answer(video, args.question, choices=args.choices, aggregation=args.aggregate, seed=args.seed or 0)
+    own = prediction.clip_logits.softmax(dim=-1)
+    clips = [
+        {
+            "start": round(float(start), 6),
+            "end": round(float(end), 6),
+            "times": video.times[n].tolist(),
+            "answer": prediction.candidates[int(own[n].argmax())],
+            "scores": own[n].tolist(),
+            "contribution": float(prediction.contribution[n]),
+            "shortened": video.shortened[n],
+        }
+        for n, (start, end) in enumerate(video.spans.tolist())
+    ]
+    return {
+        "answer": prediction.answer,
+        "candidates": list(prediction.candidates),
+        "scores": prediction.scores.tolist(),
+        "aggregation": prediction.aggregation,
+        "model": predictor.model.name,
+        "clips": clips,
+        "question": args.question,
+        "policy": video.policy,
+        "seed": predictor.sampling.seed if args.seed is None else args.seed,
+        "duration": video.duration,
+        "notices": list(prediction.notices),
+    }, _show_answer
+
+
+def _show_answer(result: dict[str, Any]) -> None:
+    ranked = sorted(zip(result["scores"], result["candidates"], strict=True), reverse=True)[:5]
+    print(f"{result['question']}\n")
+    print(f"  {result['answer']}   ({100 * ranked[0][0]:.0f} %; model {result['model']}, {len(result['clips'])} clips, {result['aggregation']})\n")
+    width = max(len(name) for _, name in ranked)
+    for score, name in ranked:
+        print(f"  {name:<{width}}  {_bar(score)} {100 * score:5.1f} %")
+    print("\n  clip  seconds            its own answer" + " " * 12 + "contribution (nats)")
+    largest = max(abs(clip["contribution"]) for clip in result["clips"]) or 1.0
+    for n, clip in enumerate(result["clips"], 1):
+        own = max(clip["scores"])
+        vote = f"{clip['answer'][:18]} {100 * own:.0f} %"
+        sign = "-" if clip["contribution"] < 0 else " "
+        print(f"  {n:>4}  {clip['start']:7.2f} - {clip['end']:<7.2f}  {vote:<24} {clip['contribution']:+.3f} {sign}{_bar(abs(clip['contribution']) / largest, 12)}")
+    for notice in result["notices"]:
+        print(f"\n  note: {notice}")
+
+
+def _sample(args: argparse.Namespace) -> Command:
+    from dataclasses import replace
+
+    from clipbert.config import SamplingConfig
+
+    settings = replace(SamplingConfig(), **_given(args, "num_clips", "num_frames", "fps", "policy", "seed"))
+    import torch
+
+    from clipbert.sampling import sample_clips
+    from clipbert.video import Video
+
+    with Video.open(args.video, backend=args.backend) as video:
+        timeline, notices = video.timeline, list(video.notices)
+    clips = sample_clips(
+        timeline, num_clips=settings.num_clips, num_frames=settings.num_frames, fps=settings.fps, policy=settings.policy,
+        generator=torch.Generator().manual_seed(settings.seed),
+    )  # fmt: skip
+    rows = [
+        {"start": clip.start, "end": clip.end, "times": clip.times.tolist(), "frames": clip.frame_index.tolist(), "shortened": bool(clip.shortened)}
+        for clip in clips
+    ]
+    return {
+        "clips": rows,
+        "duration": timeline.duration,
+        "fps": timeline.fps,
+        "num_frames": timeline.num_frames,
+        "policy": settings.policy,
+        "seed": settings.seed,
+        "notices": notices,
+    }, _show_sample
+
+
+def _show_sample(result: dict[str, Any]) -> None:
+    duration = max(result["duration"], 1e-9)
+    print(f"{result['duration']:.2f} s, {result['num_frames']} frames, {result['fps']:.3f} frames/s; policy {result['policy']}\n")
+    print(f"  clip  seconds            {'timeline':<48}  source frames")
+    for n, clip in enumerate(result["clips"], 1):
+        first, last = (min(47, int(48 * clip[end] / duration)) for end in ("start", "end"))
+        line = "·" * first + "█" * (last - first + 1) + "·" * (47 - last)
+        mark = "  (longer than the video)" if clip["shortened"] else ""
+        print(f"  {n:>4}  {clip['start']:7.2f} - {clip['end']:<7.2f}  {line}  {' '.join(map(str, clip['frames']))}{mark}")
+    for notice in result["notices"]:
+        print(f"\n  note: {notice}")
+
+
+def _sweep(args: argparse.Namespace) -> Command:
+    from clipbert.predict import require_text
+
+    require_text(args.question, "question")
+    _check_video(args)
+    predictor = _predictor(args)
+    rows, note = predictor.sweep(
+        args.video, args.question, choices=args.choices, backend=args.backend, **_given(args, "num_frames", "fps", "policy", "seed")
+    )
+    return {
+        "question": args.question,
+        "model": predictor.model.name,
+        "rows": [vars(row) for row in rows],
+        "note": note,
+    }, _show_sweep
+
+
+def _show_sweep(result: dict[str, Any]) -> None:
+    print(f"{result['question']}   (model {result['model']})\n")
+    print("  N_test  " + "".join(f"{how:<28}" for how in ("mean", "max", "lse")))
+    by_size: dict[int, list[dict[str, Any]]] = {}
+    for row in result["rows"]:
+        by_size.setdefault(row["num_clips"], []).append(row)
+    for size, rows in by_size.items():
+        print(f"  {size:>6}  " + "".join(f"{row['answer'][:18]:<19}{100 * row['score']:4.0f} %   " for row in rows))
+    print(f"\n  {result['note']}")
+
+
+def _convert(args: argparse.Namespace) -> Command:
+    from clipbert.config import SamplingConfig
+    from clipbert.convert import convert_official, read_checkpoint, read_labels
+    from clipbert.processing import ClipBertProcessor
+
+    labels = read_labels(args.labels) if args.labels else None
+    model, report = convert_official(
+        read_checkpoint(args.checkpoint), args.task, num_heads=args.num_heads, labels=labels, image_size=args.image_size
+    )
+    model.save_pretrained(args.out)
+    ClipBertProcessor.from_config(model.config, sampling=SamplingConfig(policy="official")).save_pretrained(args.out)
+    parameters = sum(p.numel() for p in model.parameters())
+    return {"out": str(args.out), "parameters": parameters, "used": report.used, "dropped": report.dropped}, _show_conversion
+
+
+def _show_conversion(result: dict[str, Any]) -> None:
+    print(f"wrote {result['out']}: {result['parameters']:,} parameters from {len(result['used'])} keys")
+    reasons: dict[str, list[str]] = {}
+    for key, reason in result["dropped"].items():
+        reasons.setdefault(reason, []).append(key)
+    for reason, keys in reasons.items():
+        print(f"  dropped {len(keys)} ({reason}): {', '.join(keys)}")
+
+
+def _doctor(args: argparse.Namespace) -> Command:
+    from clipbert.doctor import examine
+
+    return examine(), _show_doctor
+
+
+def _show_doctor(result: dict[str, Any]) -> None:
+    for name, state in result.items():
+        print(f"{name:<28} {state}")
+
+
+def _progress(stage: str, done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{stage} {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+def _bar(share: float, width: int = BAR) -> str:
+    filled = round(max(0.0, min(1.0, share)) * width)
+    return "█" * filled + "·" * (width - filled)

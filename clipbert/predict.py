@@ -1,0 +1,547 @@
+"""Encode a video once, ask it many questions.
+
+Of a model `Predictor` needs two calls (`PerClipModel`): frames to features, and
+features with texts to clip logits.  Three bounded caches, keyed by content,
+stand between the stages: decoded frames, frame features, clip logits.  A new
+question never decodes or runs the CNN again; a new aggregation runs no model.
+"""
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from clipbert.aggregation import AGGREGATIONS, aggregate, shapley
+from clipbert.config import SamplingConfig, check_known
+from clipbert.model import ClipBertForSequenceClassification
+from clipbert.processing import ClipBertProcessor, TextPieces
+from clipbert.sampling import ClipTimes, sample_clips, sweep_plan
+from clipbert.tasks import TASKS, choices_as_answers, match_log_odds
+from clipbert.types import EncodedVideo, Prediction, Timeline
+from clipbert.video import Video, VideoError
+
+MODELS = Path(__file__).parent / "models"
+BUNDLED = ("real", "synthetic")
+FRAMES_AT_ONCE = 32
+ROWS_AT_ONCE = 256
+Progress = Callable[[str, int, int], None]  # stage, done, total
+
+
+class PerClipModel(Protocol):
+    """What `Predictor` needs of a model.  ClipBERT is one implementation."""
+
+    name: str
+    fingerprint: str
+    heads: dict[str, str]  # head name -> kind, as in HeadConfig
+
+    def encode(self, frames: UInt8[Tensor, "F 3 H W"]) -> Float[Tensor, "F h w D"]:
+        """Features of frames, each frame on its own."""
+        ...
+
+    def score(self, features: Float[Tensor, "N T h w D"], texts: Sequence[str], head: str) -> Float[Tensor, "M N J"]:
+        """Each clip's logits for each text."""
+        ...
+
+    def labels(self, head: str) -> tuple[str, ...]:
+        """The answer behind each output of a classifier head; "" for an output that is never an answer."""
+        ...
+
+    def pieces(self, text: str) -> TextPieces:
+        """How the model's tokenizer sees a text."""
+        ...
+
+
+class ClipBertPerClip:
+    """ClipBERT behind `PerClipModel`: BatchNorm folded, channels-last, in chunks of a bounded size."""
+
+    def __init__(self, model: ClipBertForSequenceClassification, processor: ClipBertProcessor, *, name: str, device: str, dtype: str) -> None:
+        self.name, self.processor = name, processor
+        self.device, self.dtype = _device(device), _dtype(dtype, _device(device))
+        self.model = model.to(self.device).eval()
+        self.backbone = model.clipbert.backbone.folded()
+        self.heads = {head: self.model.config.head(head).kind for head in self.model.config.heads}
+        self.fingerprint = _fingerprint(model, processor, self.dtype)
+
+    def _precision(self) -> Any:
+        return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)
+
+    @torch.inference_mode()
+    def encode(self, frames: UInt8[Tensor, "F 3 H W"]) -> Float[Tensor, "F h w D"]:
+        pixels = self.processor.pixels(frames.to(self.device))
+        with self._precision():
+            return self.backbone(pixels.contiguous(memory_format=torch.channels_last)).float()
+
+    @torch.inference_mode()
+    def score(self, features: Float[Tensor, "N T h w D"], texts: Sequence[str], head: str) -> Float[Tensor, "M N J"]:
+        clips_at_once = min(len(features), ROWS_AT_ONCE)
+        texts_at_once = max(1, ROWS_AT_ONCE // clips_at_once)
+        order = sorted(range(len(texts)), key=lambda m: len(texts[m]))  # texts of like length share a batch, so little is padded
+        rows: dict[int, Tensor] = {}
+        for first in range(0, len(order), texts_at_once):
+            some = order[first : first + texts_at_once]
+            input_ids, attention_mask = (x.to(self.device) for x in self.processor.texts([texts[m] for m in some]))
+            index = torch.zeros(len(some), dtype=torch.int64, device=self.device)
+            with self._precision():
+                parts = [
+                    self.model.score(part.to(self.device)[None], input_ids, attention_mask, index, head).float()
+                    for part in features.split(clips_at_once)
+                ]
+            rows |= dict(zip(some, torch.cat(parts, dim=1).cpu() / self.model.config.head(head).temperature, strict=True))
+        return torch.stack([rows[m] for m in range(len(texts))])
+
+    def labels(self, head: str) -> tuple[str, ...]:
+        settings = self.model.config.head(head)
+        return tuple(settings.labels) or tuple(f"answer {j}" for j in range(settings.num_outputs))
+
+    def pieces(self, text: str) -> TextPieces:
+        return self.processor.pieces(text)
+
+
+class _Cache:
+    """Least recently used values up to a number of bytes; counts hits and misses."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes, self.bytes, self.hits, self.misses = max_bytes, 0, 0, 0
+        self._values: OrderedDict[Any, Tensor] = OrderedDict()
+
+    def get(self, key: Any) -> Tensor | None:
+        value = self._values.get(key)
+        if value is None:
+            self.misses += 1
+        else:
+            self.hits += 1
+            self._values.move_to_end(key)
+        return value
+
+    def put(self, key: Any, value: Tensor) -> None:
+        if key in self._values or value.nbytes > self.max_bytes:
+            return
+        self._values[key] = value
+        self.bytes += value.nbytes
+        while self.bytes > self.max_bytes:
+            self.bytes -= self._values.popitem(last=False)[1].nbytes
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """The answer at one N_test under one aggregation."""
+
+    num_clips: int
+    aggregation: str
+    answer: str
+    score: float
+
+
+class Predictor:
+    """A model with its way of sampling a video.
+
+    `device`: "auto", "cpu" or "cuda"; `dtype`: "float32", "bfloat16", or "auto"
+    for bfloat16 where the device computes in it.
+    """
+
+    def __init__(
+        self,
+        model: ClipBertForSequenceClassification,
+        processor: ClipBertProcessor,
+        *,
+        name: str = "custom",
+        device: str = "auto",
+        dtype: str = "float32",
+        cache_bytes: tuple[int, int, int] = (256 << 20, 512 << 20, 64 << 20),
+    ) -> None:
+        self.model: PerClipModel = ClipBertPerClip(model, processor, name=name, device=device, dtype=dtype)
+        self.sampling = processor.sampling
+        self.frames, self.features, self.logits = (_Cache(size) for size in cache_bytes)
+        self._timelines: OrderedDict[str, tuple[Timeline, tuple[str, ...]]] = OrderedDict()
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path = "real", *, device: str = "auto", dtype: str = "float32") -> "Predictor":
+        """A bundled model ("real", "synthetic") or a folder that `save_pretrained` or `clipbert convert` wrote.
+
+        Raises ValueError for anything else, or for a pre-training model, which answers nothing.
+        """
+        path = model_folder(folder)
+        processor = ClipBertProcessor.from_pretrained(path)
+        # float16 files are computed in float32: from_pretrained would otherwise keep the file's type
+        model = ClipBertForSequenceClassification.from_pretrained(path, dtype=torch.float32)
+        return cls(model, processor, name=str(folder), device=device, dtype=dtype)
+
+    def encode(
+        self,
+        video: str | Path | Image.Image,
+        *,
+        num_clips: int | None = None,
+        num_frames: int | None = None,
+        fps: float | None = None,
+        policy: str | None = None,
+        seed: int | None = None,
+        backend: str | None = None,
+        progress: Progress | None = None,
+    ) -> EncodedVideo:
+        """Sampled, decoded and through the CNN; settings not given are the model's own.
+
+        An image is a one-frame video.  Clips that cannot be decoded are left
+        out and named in `notices`.  Raises VideoError if no clip can.
+        """
+        given = {"num_clips": num_clips, "num_frames": num_frames, "fps": fps, "policy": policy, "seed": seed}
+        settings = replace(self.sampling, **{k: v for k, v in given.items() if v is not None})
+        source = _source(video, backend)
+        timeline, _ = self._timeline(source)
+        clips = sample_clips(
+            timeline, num_clips=settings.num_clips, num_frames=settings.num_frames, fps=settings.fps, policy=settings.policy,
+            generator=torch.Generator().manual_seed(settings.seed),
+        )  # fmt: skip
+        return self._encode_clips(source, clips, settings.policy, progress)
+
+    def _timeline(self, source: "_Source") -> tuple[Timeline, tuple[str, ...]]:
+        if source.key not in self._timelines:
+            with source.open() as opened:
+                self._timelines[source.key] = (opened.timeline, tuple(opened.notices))
+            while len(self._timelines) > 64:
+                self._timelines.popitem(last=False)
+        return self._timelines[source.key]
+
+    def _encode_clips(self, source: "_Source", clips: Sequence[ClipTimes], policy: str, progress: Progress | None) -> EncodedVideo:
+        timeline, notices = self._timeline(source)
+        wanted = sorted({int(i) for clip in clips for i in clip.frame_index})
+        found, missing = self._frame_features(source, wanted, progress)
+        usable = [n for n, clip in enumerate(clips) if not any(int(i) in missing for i in clip.frame_index)]
+        if not usable:
+            raise VideoError(f"cannot decode any of the {len(clips)} clips of {source.name}; the file is damaged where they lie.")
+        if len(usable) < len(clips):
+            lost = ", ".join(str(n + 1) for n in range(len(clips)) if n not in usable)
+            notices = (*notices, f"clip {lost} of {len(clips)} could not be decoded and is left out; N_test={len(usable)}")
+        kept = [clips[n] for n in usable]
+        picked = tuple(tuple(int(i) for i in clip.frame_index) for clip in kept)
+        return EncodedVideo(
+            features=torch.stack([torch.stack([found[i] for i in clip]) for clip in picked]),
+            times=torch.stack([clip.times for clip in kept]),
+            spans=torch.tensor([[clip.start, clip.end] for clip in kept], dtype=torch.float64),
+            duration=timeline.duration,
+            key=_digest(source.key, self.model.fingerprint, repr(picked)),
+            policy=policy,
+            shortened=tuple(bool(clip.shortened) for clip in kept),
+            notices=notices,
+        )
+
+    def _frame_features(self, source: "_Source", wanted: Sequence[int], progress: Progress | None) -> tuple[dict[int, Tensor], set[int]]:
+        """Features of the wanted source frames, and those that cannot be decoded."""
+        found: dict[int, Tensor] = {}
+        for i in wanted:
+            if (features := self.features.get((self.model.fingerprint, source.key, i))) is not None:
+                found[i] = features
+        todo = [i for i in wanted if i not in found]
+        batch: list[tuple[int, Tensor]] = []
+        decoded: set[int] = set()
+
+        def flush() -> None:
+            for (i, _), features in zip(batch, self.model.encode(torch.stack([frame for _, frame in batch])).cpu(), strict=True):
+                found[i] = features.clone()
+                self.features.put((self.model.fingerprint, source.key, i), found[i])
+            batch.clear()
+            if progress is not None:
+                progress("frames", len(found), len(wanted))
+
+        for i, frame in self._frames(source, todo):
+            decoded.add(i)
+            batch.append((i, frame))
+            if len(batch) == FRAMES_AT_ONCE:
+                flush()
+        if batch:
+            flush()
+        return found, set(todo) - decoded
+
+    def _frames(self, source: "_Source", wanted: Sequence[int]) -> Any:
+        """Yield (source frame index, uint8[3, H, W]) of the decodable ones among `wanted`."""
+        cached = {i: frame for i in wanted if (frame := self.frames.get((source.key, i))) is not None}
+        yield from cached.items()
+        rest = [i for i in wanted if i not in cached]
+        if rest:
+            with source.open() as opened:
+                for i, frame in opened.iter_frames(rest):
+                    self.frames.put((source.key, i), frame)
+                    yield i, frame
+
+    def clip_logits(self, video: EncodedVideo, texts: Sequence[str], head: str) -> Float[Tensor, "M N J"]:
+        """Each clip's logits for each text, from the cache where it has them."""
+        keys = [(video.key, head, text) for text in texts]
+        cached = {key: value for key in keys if video.key and (value := self.logits.get(key)) is not None}
+        todo = [text for key, text in zip(keys, texts, strict=True) if key not in cached]
+        if todo:
+            todo = list(dict.fromkeys(todo))
+            for text, value in zip(todo, self.model.score(video.features, todo, head), strict=True):
+                cached[(video.key, head, text)] = value.clone()
+                self.logits.put((video.key, head, text), value.clone())
+        return torch.stack([cached[key] for key in keys])
+
+    def answer(
+        self, video: EncodedVideo, question: str, *, choices: Sequence[str] | None = None, aggregation: str | None = None, seed: int = 0
+    ) -> Prediction:
+        """The answer, every candidate's probability, and each clip's vote and contribution.
+
+        With `choices` the multiple-choice head answers, else the match score,
+        else the classifier restricted to the choices.  `seed` is of the sampled
+        contributions, which more than 16 clips need.  Raises ValueError for an
+        empty question, fewer than two or repeated choices, or a model that has
+        no head for the question.
+        """
+        how = self._aggregation(aggregation)
+        question = require_text(question, "question")
+        if choices is None:
+            candidates, logits = self._open_ended(video, question)
+        else:
+            candidates, logits = self._multiple_choice(video, question, check_choices(choices))
+        return self._prediction(video, candidates, logits, how, seed, self._text_notices([question]))
+
+    def _prediction(
+        self, video: EncodedVideo, candidates: tuple[str, ...], logits: Float[Tensor, "N K"], how: str, seed: int, notices: tuple[str, ...]
+    ) -> Prediction:
+        scores = aggregate(logits[None], how)[0].softmax(dim=-1)
+        best = int(scores.argmax())
+        share = shapley(logits, best, how, generator=torch.Generator().manual_seed(seed))
+        return Prediction(
+            answer=candidates[best], candidates=candidates, scores=scores, clip_logits=logits, contribution=share.values,
+            times=video.times, aggregation=how, notices=video.notices + notices,
+        )  # fmt: skip
+
+    def _open_ended(self, video: EncodedVideo, question: str) -> tuple[tuple[str, ...], Float[Tensor, "N K"]]:
+        head = self._head("classifier")
+        if head is None:
+            raise ValueError(f"model {self.model.name} has no open-ended answers (its heads: {self._kinds()}); give choices.")
+        labels = self.model.labels(head)
+        answers = [j for j, label in enumerate(labels) if label]
+        texts = TASKS["qa"].texts(question, ())
+        return tuple(labels[j] for j in answers), self.clip_logits(video, texts, head)[0][:, answers]
+
+    def _multiple_choice(self, video: EncodedVideo, question: str, choices: list[str]) -> tuple[tuple[str, ...], Float[Tensor, "N K"]]:
+        texts = TASKS["multiple_choice"].texts(question, choices)
+        if (head := self._head("multiple_choice")) is not None:
+            return tuple(choices), choices_as_answers(self.clip_logits(video, texts, head), len(choices))[0]
+        if self._match_heads():
+            return tuple(choices), self._match_logits(video, texts).T
+        candidates, logits = self._open_ended(video, question)
+        unknown = [choice for choice in choices if choice not in candidates]
+        if unknown:
+            raise ValueError(f"model {self.model.name} knows no answer {unknown[0]!r}; it can only choose among its {len(candidates)} answers.")
+        return tuple(choices), logits[:, [candidates.index(choice) for choice in choices]]
+
+    def match(self, video: EncodedVideo, texts: Sequence[str], *, aggregation: str | None = None) -> Float[Tensor, " K"]:
+        """Log-odds that each text describes the video, pooled over clips.
+
+        From the retrieval head; the contrastive head's log-odds are added where
+        the model has both.  Raises ValueError for a model with neither.
+        """
+        how = self._aggregation(aggregation)
+        texts = [require_text(text, "text") for text in texts]
+        if not self._match_heads():
+            raise ValueError(f"model {self.model.name} has no match score (its heads: {self._kinds()}); use one with a retrieval or contrastive head.")
+        return torch.stack([match_log_odds(self.clip_logits(video, texts, head), how) for head in self._match_heads()]).sum(dim=0)
+
+    def _match_logits(self, video: EncodedVideo, texts: Sequence[str]) -> Float[Tensor, "K N"]:
+        """Each clip's own match log-odds for each text."""
+        per_head = []
+        for head in self._match_heads():
+            logits = self.clip_logits(video, texts, head)
+            per_head.append(logits[..., 1] - logits[..., 0] if logits.shape[-1] == 2 else logits[..., 0])
+        return torch.stack(per_head).sum(dim=0)
+
+    def sweep(
+        self, video: str | Path | Image.Image, question: str, *, choices: Sequence[str] | None = None, sizes: Sequence[int] = (1, 2, 4, 8, 16),
+        policy: str | None = None, **settings: Any,
+    ) -> tuple[list[SweepRow], str]:  # fmt: skip
+        """Answer and score for each N_test x aggregation, and a sentence on how many passes that took.
+
+        Where clips of the policy nest, all sizes come from one encoding.
+        """
+        sampling = replace(self.sampling, **{k: v for k, v in {"policy": policy, **settings}.items() if v is not None})
+        source = _source(video, None)
+        timeline, _ = self._timeline(source)
+        plan = sweep_plan(
+            timeline, sizes=sizes, num_frames=sampling.num_frames, fps=sampling.fps, policy=sampling.policy,
+            generator=torch.Generator().manual_seed(sampling.seed),
+        )  # fmt: skip
+        encoded = self._encode_clips(source, plan.clips, sampling.policy, None)
+        if encoded.num_clips < len(plan.clips):
+            raise VideoError(f"a sweep needs all {len(plan.clips)} clips of {source.name}, and only {encoded.num_clips} can be decoded; use ask.")
+        rows = []
+        for size, members in plan.members.items():
+            part = replace(
+                encoded, features=encoded.features[members], times=encoded.times[members], spans=encoded.spans[members],
+                shortened=tuple(encoded.shortened[i] for i in members), key=_digest(encoded.key, repr(list(members))),
+            )  # fmt: skip
+            for how in AGGREGATIONS:
+                prediction = self.answer(part, question, choices=choices, aggregation=how)
+                rows.append(SweepRow(size, how, prediction.answer, float(prediction.scores.max())))
+        return rows, plan.note
+
+    def _aggregation(self, aggregation: str | None) -> str:
+        how = aggregation or self.sampling.aggregation
+        check_known("aggregation", how, AGGREGATIONS)
+        return how
+
+    def _head(self, kind: str) -> str | None:
+        return next((name for name, k in self.model.heads.items() if k == kind), None)
+
+    def _match_heads(self) -> list[str]:
+        return [head for kind in ("retrieval", "contrastive") if (head := self._head(kind)) is not None]
+
+    def _kinds(self) -> str:
+        return ", ".join(sorted(set(self.model.heads.values())))
+
+    def _text_notices(self, texts: Sequence[str]) -> tuple[str, ...]:
+        notices = []
+        for text in texts:
+            pieces = self.model.pieces(text)
+            if pieces.unknown:
+                notices.append(f"the model knows no piece of: {', '.join(dict.fromkeys(pieces.unknown))}")
+            if pieces.cut:
+                total = len(pieces.pieces) + len(pieces.cut)
+                notices.append(f"the text is cut: {len(pieces.cut)} of its {total} pieces were not read, from {pieces.cut[0]!r} on")
+        return tuple(notices)
+
+
+def check_readable(video: str | Path, backend: str | None = None) -> None:
+    """Raise VideoError unless `video` opens as a video or an image."""
+    with _source(video, backend).open():
+        pass
+
+
+def require_text(text: str, name: str) -> str:
+    if not text.strip():
+        raise ValueError(f"the {name} is empty; write at least one word.")
+    return text.strip()
+
+
+def check_choices(choices: Sequence[str]) -> list[str]:
+    found = [require_text(choice, "choice") for choice in choices]
+    if len(found) < 2 or len(set(found)) < len(found):
+        raise ValueError(f"choices must be at least two different texts, got {found}.")
+    return found
+
+
+def model_folder(name: str | Path) -> Path:
+    """The folder of a bundled model's name or of a path.
+
+    Raises ValueError, with what would do, for anything else.
+    """
+    bundled = [m for m in BUNDLED if (MODELS / m / "config.json").is_file()]
+    folder = MODELS / str(name) if str(name) in bundled else Path(name)
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"no model {str(name)!r}: give {' or '.join(bundled)}, or a folder with config.json, processor.json and model.safetensors.")
+    return folder
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Something frames come from, with the hash of its content."""
+
+    name: str
+    key: str
+    open: Callable[[], Any]
+
+
+class _OneFrame:
+    """An image as a one-frame video."""
+
+    notices: tuple[str, ...] = ()
+
+    def __init__(self, image: Image.Image) -> None:
+        self.frame = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
+        self.timeline = Timeline.regular(1, 1.0)
+
+    def __enter__(self) -> "_OneFrame":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def iter_frames(self, indices: Sequence[int]) -> Any:
+        return ((i, self.frame) for i in indices)
+
+
+def _source(video: str | Path | Image.Image, backend: str | None) -> _Source:
+    if isinstance(video, Image.Image):
+        one = _OneFrame(video)
+        return _Source("the image", _digest(one.frame.numpy().tobytes()), lambda: one)
+    path = Path(video)
+    image = _still(path)
+    if image is not None:
+        one = _OneFrame(image)
+        return _Source(path.name, _digest(one.frame.numpy().tobytes()), lambda: one)
+    key = content_hash(path) if path.is_file() else str(path)
+    return _Source(path.name, _digest(key, backend or os.environ.get("CLIPBERT_VIDEO_BACKEND", "")), lambda: Video.open(path, backend=backend))
+
+
+def _still(path: Path) -> Image.Image | None:
+    """The file as an image, turned upright, if it is a still one."""
+    if not path.is_file():
+        return None
+    try:
+        with Image.open(path) as image:
+            if getattr(image, "n_frames", 1) > 1 or image.format in ("GIF", "MPEG"):
+                return None
+            from PIL import ImageOps
+
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError, SyntaxError):
+        return None
+
+
+def content_hash(path: Path) -> str:
+    """Hash of a file's content: all of it up to 64 MB; of larger files the size, time of change and 64 spread blocks of 64 kB."""
+    size, digest = path.stat().st_size, hashlib.sha256()
+    with path.open("rb") as file:
+        if size <= 64 << 20:
+            digest.update(file.read())
+        else:
+            digest.update(f"{size} {path.stat().st_mtime_ns}".encode())
+            for k in range(64):
+                file.seek(k * (size - (1 << 16)) // 63)
+                digest.update(file.read(1 << 16))
+    return digest.hexdigest()
+
+
+def _digest(*parts: str | bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else part.encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:32]
+
+
+def _fingerprint(model: ClipBertForSequenceClassification, processor: ClipBertProcessor, dtype: torch.dtype) -> str:
+    digest = hashlib.sha256(repr((model.config.to_json_string(), processor.image_size, processor.max_text_length, dtype)).encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tensor.double().sum().item()!r}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _device(device: str) -> torch.device:
+    check_known("device", device, ("auto", "cpu", "cuda"))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device cuda is not available on this machine; use auto or cpu.")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _dtype(dtype: str, device: torch.device) -> torch.dtype:
+    check_known("dtype", dtype, ("auto", "float32", "bfloat16"))
+    if dtype == "auto":
+        return torch.bfloat16 if computes_bfloat16(device) else torch.float32
+    return torch.bfloat16 if dtype == "bfloat16" else torch.float32
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies in bfloat16, rather than emulating it slowly."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_avx512_bf16_supported())

@@ -1,0 +1,60 @@
+"""Imports inside the package point to the same or a lower layer, without cycles; optional packages stay where DESIGN puts them."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "clipbert"
+LAYERS = (
+    ("types", "config"),
+    ("video", "sampling", "aggregation", "metrics", "resnet", "efficientnet"),
+    ("processing", "backbone", "transformer"),
+    ("model", "tasks"),
+    ("data.footage", "data.caption_qa", "data"),
+    ("predict", "convert"),
+    ("doctor",),
+    ("viz",),
+    ("cli", "__main__", "__init__"),
+)
+LAYER = {module: number for number, layer in enumerate(LAYERS) for module in layer}
+ONLY_IN = {"decord": {"video", "video_decord"}, "captum": {"attribution"}, "plotly": {"viz"}, "matplotlib": {"viz"}, "ipywidgets": {"viz"}, "lmdb": {"data"}}
+NEVER = {"gradio", "deepspeed", "torchvision", "detectron2", "app", "train"}
+
+
+def modules() -> dict[str, ast.Module]:
+    names = {path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__") for path in PACKAGE.rglob("*.py")}
+    return {name: ast.parse(path.read_text()) for path, name in names.items()}
+
+
+def imports(tree: ast.Module) -> list[str]:
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.append(node.module)
+    return found
+
+
+def ours(tree: ast.Module) -> set[str]:
+    return {name.removeprefix("clipbert.") for name in imports(tree) if name.startswith("clipbert.")}
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_imports_point_down_or_sideways(module: str) -> None:
+    assert module in LAYER, f"give {module} a layer"
+    for imported in ours(modules()[module]):
+        assert LAYER[imported] <= LAYER[module], f"{module} imports {imported}, which lies above it"
+
+
+def test_imports_make_no_circle() -> None:
+    TopologicalSorter({name: ours(tree) for name, tree in modules().items() if name != "__init__"}).prepare()
+
+
+def test_optional_packages_stay_in_their_modules() -> None:
+    for module, tree in modules().items():
+        for imported in {name.split(".")[0] for name in imports(tree)}:
+            assert imported not in NEVER, f"{module} imports {imported}"
+            assert module.split(".")[0] in ONLY_IN.get(imported, {module.split(".")[0]}), f"{module} imports {imported}"
