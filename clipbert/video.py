@@ -1,0 +1,561 @@
+"""Open a video file, know when each of its frames is shown, give the frames asked for; never trust the file.
+
+Opening reads the packets (compressed frames), not the pictures: their times
+and key flags make a `_FrameTable`.  A wanted frame is decoded from the latest
+key packet that surely precedes it, ascending, so a group of pictures is
+decoded once, up to its last wanted frame, and the reader jumps only over work.
+A frame is recognised by its presentation time, never by counting, except in
+files whose packets do not say it (AVI with B-frames, raw streams): those are
+decoded through once at opening and always read from the start.
+"""
+
+import contextlib
+import itertools
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import av
+import numpy as np
+import torch
+from av.stream import Disposition
+from jaxtyping import Float64, UInt8
+from torch import Tensor
+
+from clipbert.types import Clip, Timeline
+
+BACKENDS = ("pyav", "decord")
+MAX_REORDER = 32  # frames a codec may show later than it stores; H.264 and HEVC allow 16, fields double it
+_TRY = "try MP4, WebM, MOV, MKV, AVI or GIF"
+_Result = TypeVar("_Result")
+
+
+class VideoError(ValueError):
+    """A video that cannot be read: what, which file, what to do, in one line."""
+
+
+class PartialDecodeError(VideoError):
+    """Some of the frames asked for cannot be decoded; `missing` holds their indices."""
+
+    def __init__(self, message: str, missing: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+@dataclass(frozen=True)
+class _FrameTable:
+    """The frames in presentation order (F) and where decoding must start for each."""
+
+    pts: np.ndarray  # int64[F], ticks, ascending
+    start: np.ndarray  # int64[F], position in the file of the key packet to start from
+    packet_pts: np.ndarray | None  # int64[P] in file order; None if it does not identify packets
+    last_duration: int  # ticks, 0 if unsaid
+    by_order: bool  # frames are recognised by counting from the start
+
+
+class Video:
+    """An open video file: `with Video.open(path) as video`.
+
+    `timeline` says when each frame is shown, `size` is the upright (H, W),
+    `rotation` the degrees counter-clockwise by which stored pictures were
+    turned.  `notices` are sentences for the user about a file readable only in
+    part.  `frames_decoded` counts the pictures the decoder produced since
+    opening, wanted or not; the pass that counts the frames of a file without
+    usable packet times is left out of it.  One reader per thread or process.
+    """
+
+    timeline: Timeline
+    size: tuple[int, int]
+    rotation: int
+
+    def __init__(self, path: str, time_limit_seconds: float) -> None:
+        self.path = path
+        self.time_limit_seconds = time_limit_seconds
+        self.frames_decoded = 0
+        self._opening_notices: list[str] = []
+        self._undecodable: set[int] = set()
+        self._abandoned = False
+        self._reader: _Reader | None = None
+        self._run: Iterator[tuple[int, Any]] | None = None
+        self._recent: deque[tuple[int, Any]] = deque(maxlen=2)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, backend: str | None = None, time_limit_seconds: float = 20.0) -> "Video":
+        """The opened video; close it, or use it in a `with` statement.
+
+        `backend` is "pyav" or "decord"; by default what CLIPBERT_VIDEO_BACKEND
+        says, else "pyav".  `time_limit_seconds` bounds the wait for the next
+        packet or frame, here and in every later call; a long decode that gets
+        on is not cut.  Reads are interrupted, and a decoder that hangs in C is
+        left behind in its thread.  Raises VideoError.
+        """
+        backend = backend or os.environ.get("CLIPBERT_VIDEO_BACKEND") or "pyav"
+        if backend not in BACKENDS:
+            raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}.")
+        video = cls(os.path.abspath(os.fspath(path)), time_limit_seconds)
+        _refuse_what_is_no_video(video.path)
+        try:
+            video._within_time_limit(video._open)
+        except BaseException:
+            video.close()
+            raise
+        return video
+
+    def close(self) -> None:
+        self._run = None
+        self._recent.clear()
+        if self._reader is not None and not self._abandoned:
+            self._reader.close()
+        self._reader = None
+
+    def __enter__(self) -> "Video":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def duration(self) -> float:
+        return self.timeline.duration
+
+    @property
+    def fps(self) -> float:
+        return self.timeline.fps
+
+    @property
+    def num_frames(self) -> int:
+        return self.timeline.num_frames
+
+    @property
+    def frame_times(self) -> Float64[Tensor, "F"]:
+        return self.timeline.times
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was not readable, found so far: at opening and by every decode since."""
+        damage = [f"{len(self._undecodable)} of the {self.num_frames} frames could not be decoded: {_ranges(self._undecodable)}."]
+        return tuple(self._opening_notices + damage * bool(self._undecodable))
+
+    def frames_at(self, seconds: Sequence[float] | Float64[Tensor, "T"]) -> Clip:
+        """The frames shown at `seconds` after the first frame, in the order asked.
+
+        The frame at t is the last one with time <= t; past the end, the last.
+        `times` of the clip are those of its frames.  Raises ValueError for
+        t < 0 and PartialDecodeError like `frames_by_index`.
+        """
+        wanted = torch.as_tensor(seconds, dtype=torch.float64)
+        if wanted.ndim != 1 or not bool((wanted >= 0).all()):
+            raise ValueError(f"seconds must be a list of times >= 0, got {wanted.tolist()}; they count from the first frame.")
+        return self.frames_by_index((torch.searchsorted(self.frame_times, wanted, right=True) - 1).tolist())
+
+    def frames_by_index(self, indices: Iterable[int]) -> Clip:
+        """Frames by their place in presentation order, in the order asked; repeats allowed.
+
+        Raises PartialDecodeError if any cannot be decoded; `decode` gives the others.
+        """
+        indices = [int(i) for i in indices]
+        pictures, missing = self.decode(indices)
+        if missing:
+            raise PartialDecodeError(
+                f"cannot decode {len(missing)} of the frames asked for: {self.path}, frames {_ranges(missing)}; the file is damaged there.", missing
+            )
+        height, width = self.size
+        frames = torch.stack([pictures[i] for i in indices]) if indices else torch.empty(0, 3, height, width, dtype=torch.uint8)
+        return Clip(frames, self.frame_times[torch.tensor(indices, dtype=torch.long)])
+
+    def decode(self, indices: Iterable[int]) -> tuple[dict[int, UInt8[Tensor, "3 H W"]], tuple[int, ...]]:
+        """Pictures by frame index, and the indices of those that cannot be decoded.
+
+        A frame the decoder rejects or marks as damaged is left out, and so are
+        those after it until the next key frame, which are predicted from it.
+        """
+        wanted = sorted({int(i) for i in indices})
+        if wanted and not 0 <= wanted[0] <= wanted[-1] < self.num_frames:
+            raise ValueError(f"indices must be in [0, {self.num_frames}), got {wanted[0]} to {wanted[-1]}.")
+        pictures = self._within_time_limit(lambda: {i: picture for i in wanted if (picture := self._picture(i)) is not None})
+        missing = tuple(i for i in wanted if i not in pictures)
+        self._undecodable.update(missing)
+        return pictures, missing
+
+    def _picture(self, index: int) -> Tensor | None:
+        frame = self._frame(index)
+        if frame is None:
+            return None
+        pixels = frame.to_ndarray(format="rgb24", width=self._stored_size[1], height=self._stored_size[0])
+        return torch.from_numpy(np.rot90(pixels, self.rotation // 90).transpose(2, 0, 1).copy())
+
+    def _frame(self, index: int) -> Any:
+        """The decoded frame, None if damaged.  Ascending calls share the decoding."""
+        for i, frame in self._recent:
+            if i == index:
+                return frame
+        start = int(self._table.start[index])
+        assert self._reader is not None
+        last = self._recent[-1][0] if self._recent else -1
+        goes_on = self._run is not None and self._run_start <= start <= self._reader.position and last < index
+        if not goes_on:
+            self._run, self._run_start = self._outputs(start), start
+            self._recent.clear()
+        assert self._run is not None
+        for i, frame in self._run:
+            self._recent.append((i, frame))
+            if i >= index:
+                return frame if i == index else None
+        return None
+
+    def _outputs(self, start: int) -> Iterator[tuple[int, Any]]:
+        """(index, frame or None if damaged) from the packet at `start` on, in presentation order.
+
+        If the decoder does not begin with that packet's frame, its key flag was
+        wrong: from then on this file is read from its beginning only.
+        """
+        table, reader = self._table, self._reader
+        assert reader is not None
+        reader.go_to(start, table.packet_pts)
+        key_pts = int(table.packet_pts[start]) if start and table.packet_pts is not None else int(table.pts[0])
+        first, unchecked = int(np.searchsorted(table.pts, key_pts)), start > 0 and key_pts in table.pts
+        sound, count = True, 0
+        for frame in reader.frames():
+            self._proceed()
+            if frame is None:
+                sound = unchecked = False
+                continue
+            self.frames_decoded += 1
+            sound = (sound or bool(frame.key_frame)) and not frame.is_corrupt
+            index, count = (count if table.by_order else _find(table.pts, frame.pts)), count + 1
+            if unchecked and index >= first and not (index == first and frame.key_frame):
+                self._table = replace(table, start=np.zeros_like(table.start))
+                yield from self._outputs(0)
+                return
+            if first <= index < len(table.pts):
+                unchecked = False
+                yield index, frame if sound else None
+
+    def _open(self) -> None:
+        reader = self._reader = _Reader(self.path, self.time_limit_seconds)
+        packets, complete = self._demux(reader)
+        order_unsaid = reader.container.format.name == "avi" and reader.stream.codec_context.has_b_frames
+        table = None if order_unsaid else _table_from_packets(packets)
+        if table is None or not self._begins_like(table):
+            table = self._table_from_decoding(max(packets.duration[-1], 0))
+            if not self._begins_like(table):
+                raise VideoError(f"cannot open video: no frame of {self.path} can be decoded; download or export it again.")
+        frame = next((frame for _, frame in self._recent if frame is not None), None) or self._first_sound_frame()
+        if frame is None:
+            raise VideoError(f"cannot open video: every frame of {self.path} is damaged; download or export it again.")
+        self._stored_size = (frame.height, frame.width)
+        self.rotation = round(frame.rotation / 90) * 90
+        self.size = self._stored_size if self.rotation % 180 == 0 else (frame.width, frame.height)
+        self.timeline = self._make_timeline(reader.stream)
+        if not complete or reader.stream.frames > len(packets.pts):
+            whole = f" of {reader.stream.frames}" if reader.stream.frames > self.num_frames else ""
+            readable = f"{self.num_frames}{whole} frames could be read; using the readable part 0-{self.duration:.1f} s"
+            self._opening_notices.append(f"{readable} of a file that is cut off or damaged.")
+
+    def _demux(self, reader: "_Reader") -> tuple["_Packets", bool]:
+        """The packets' times and flags, and whether reading reached the end."""
+        packets, complete = _Packets([], [], [], []), True
+        vp8 = reader.stream.codec_context.name in ("vp8", "libvpx")
+        try:
+            for packet in reader.packets():
+                self._proceed()
+                packets.pts.append(packet.pts)
+                packets.duration.append(packet.duration or 0)
+                packets.key.append(packet.is_keyframe)
+                packets.shown.append(not packet.is_discard and not (vp8 and _is_hidden_vp8(packet)))
+        except av.FFmpegError:
+            complete = False
+        if not any(packets.shown):
+            raise VideoError(f"cannot open video: {self.path} holds no video frame; it is cut off, download or export it again.")
+        return packets, complete
+
+    def _begins_like(self, table: _FrameTable) -> bool:
+        """Whether the first two decoded frames are the first two of `table`, which then becomes the video's.
+
+        Frames the decoder silently leaves out at the start (they need pictures
+        that were cut away) are dropped from the table.
+        """
+        self._table = table
+        self._run, self._run_start = self._outputs(0), 0
+        self._recent.clear()
+        self._recent.extend(itertools.islice(self._run, 2))
+        if any(frame is None for _, frame in self._recent):
+            return True
+        if not self._recent or (len(self._recent) < 2 < len(table.pts)):
+            return False
+        first = self._recent[0][0]
+        if [i for i, _ in self._recent] != list(range(first, first + len(self._recent))):
+            return False
+        if first:
+            self._table = replace(table, pts=table.pts[first:], start=table.start[first:])
+            self._run = None
+            self._recent = deque(((i - first, frame) for i, frame in self._recent), maxlen=2)
+        return True
+
+    def _first_sound_frame(self) -> Any:
+        return next((frame for i in range(len(self._table.pts)) if (frame := self._frame(i)) is not None), None)
+
+    def _table_from_decoding(self, last_duration: int) -> _FrameTable:
+        """The table of a file whose packets do not say when frames are shown: decode it through once."""
+        assert self._reader is not None
+        self._reader.go_to(0, None)
+        pts: list[int | None] = []
+        for frame in self._reader.frames():
+            self._proceed()
+            if frame is not None:
+                pts.append(frame.pts)
+        known = _ascending(pts)
+        step = max(last_duration, 1)
+        ticks = known if known is not None else np.arange(len(pts), dtype=np.int64) * step
+        return _FrameTable(ticks, np.zeros(len(pts), np.int64), None, last_duration, by_order=True)
+
+    def _make_timeline(self, stream: Any) -> Timeline:
+        pts, base = self._table.pts, stream.time_base
+        times = torch.from_numpy((pts - pts[0]) * base.numerator / base.denominator)
+        span = float(times[-1])
+        rate = float(stream.average_rate or stream.guessed_rate or 0) or ((len(pts) - 1) / span if span else 1.0)
+        last = float(self._table.last_duration * base) or (float(times.diff().median()) if span else 1 / rate)
+        return Timeline(times, span + last, rate, torch.from_numpy(pts.copy()), stream.frames, stream.duration)
+
+    def _proceed(self) -> None:
+        """Called between packets and frames: tells the watch that work gets on."""
+        if self._abandoned:
+            raise VideoError(f"cannot read video: {self.path} was given up.")
+        self._progress = time.monotonic()
+
+    def _within_time_limit(self, work: Callable[[], _Result]) -> _Result:
+        """What `work` returns, or VideoError once it makes no progress for the time limit."""
+        if self._abandoned or (self._reader is None and hasattr(self, "timeline")):
+            raise VideoError(f"cannot read video: {self.path} is closed; open it again.")
+        future: Future[_Result] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(work())
+            except Exception as error:  # noqa: BLE001 - handed to the caller, below
+                future.set_exception(error)
+
+        self._proceed()
+        threading.Thread(target=run, daemon=True, name="clipbert-video").start()
+        try:
+            while not future.done() and (left := self._progress + self.time_limit_seconds - time.monotonic()) > 0:
+                wait([future], timeout=left)
+        finally:
+            self._abandoned = not future.done()
+        if self._abandoned:
+            limit = f"{self.time_limit_seconds:g} s"
+            raise VideoError(f"cannot read video: {self.path} gave no frame for {limit}; convert it to MP4 or raise time_limit_seconds.")
+        return future.result()
+
+
+@dataclass(frozen=True)
+class _Packets:
+    """One entry per packet (P), in file order, which is decoding order."""
+
+    pts: list[int | None]
+    duration: list[int]
+    key: list[bool]
+    shown: list[bool]
+
+
+def _table_from_packets(packets: _Packets) -> _FrameTable | None:
+    """The frame table, or None where the packets' times do not tell the frames' order."""
+    shown = np.array(packets.shown)
+    if any(pts is None for pts in packets.pts):
+        return None
+    packet_pts = np.array(packets.pts, dtype=np.int64)
+    position = np.flatnonzero(shown)
+    position = position[np.argsort(packet_pts[position], kind="stable")]
+    pts = packet_pts[position]
+    rank = np.argsort(np.argsort(position))
+    if (np.diff(pts) <= 0).any() or (np.abs(rank - np.arange(len(pts))) > MAX_REORDER).any():
+        return None
+    keys = np.flatnonzero(packets.key)
+    if (np.diff(packet_pts[keys]) <= 0).any():
+        keys = keys[:0]
+    last_key = np.searchsorted(packet_pts[keys], pts, side="right") - 1
+    start = np.where(last_key >= 0, keys[last_key] if len(keys) else 0, 0)
+    start = np.where(start <= position, start, 0)
+    return _FrameTable(pts, start, packet_pts, packets.duration[position[-1]], by_order=False)
+
+
+class _Reader:
+    """An open container and its decoder; `position` is the number of the packet that comes next."""
+
+    def __init__(self, path: str, time_limit_seconds: float) -> None:
+        self._path, self._limit, self._seekable = path, time_limit_seconds, True
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            self.container = av.open(self._path, metadata_errors="replace", timeout=self._limit, container_options={"protocol_whitelist": "file"})
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise VideoError(f"cannot open video: {self._path} {_why_unreadable(self._path)}.") from error
+        videos = [s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not videos or videos[0].codec_context is None:
+            what = "holds a codec this build cannot decode" if videos else "has no video stream (only sound, subtitles or cover art)"
+            self.close()
+            raise VideoError(f"cannot open video: {self._path} {what}; {_TRY}.")
+        self.stream = videos[0]
+        self.stream.codec_context.thread_type, self.stream.codec_context.thread_count = "NONE", 1
+        self._packets, self.position = self.container.demux(self.stream), 0
+
+    def close(self) -> None:
+        self._packets = iter(())
+        self.container.close()
+
+    def packets(self) -> Iterator[Any]:
+        for packet in self._packets:
+            if packet.size or packet.pts is not None:  # else PyAV's end mark
+                self.position += 1
+                yield packet
+
+    def frames(self) -> Iterator[Any]:
+        """Decoded frames from here to the end, in the decoder's order; None where it reports an error."""
+        packets = self.packets()
+        packet = None
+        while True:
+            with contextlib.suppress(av.FFmpegError):
+                packet = next(packets, None)
+            try:
+                yield from self.stream.codec_context.decode(packet)
+            except av.EOFError:
+                return
+            except av.FFmpegError:
+                yield None
+            if packet is None:
+                return
+            packet = None
+
+    def go_to(self, position: int, packet_pts: np.ndarray | None) -> None:
+        """Make the packet at `position` the next one, with an empty decoder.
+
+        Seeks, then checks where it landed; a container that overshoots is
+        opened anew and read up to there without decoding.
+        """
+        if not (self._seekable and packet_pts is not None and self._seek(position, packet_pts)):
+            self._seekable = False
+            if position < self.position or packet_pts is None:
+                self.close()
+                self._open()
+            self.stream.codec_context.flush_buffers()
+        while self.position < position and next(self.packets(), None) is not None:
+            pass
+
+    def _seek(self, position: int, packet_pts: np.ndarray) -> bool:
+        """Whether the container could place the reader at or before the packet at `position`."""
+        try:
+            self.container.seek(int(packet_pts[position]), stream=self.stream)
+            self._packets = self.container.demux(self.stream)
+            landed = next(self._packets)
+        except (av.FFmpegError, StopIteration):
+            return False
+        places = np.flatnonzero(packet_pts == landed.pts) if landed.pts is not None else ()
+        if len(places) != 1 or places[0] > position:
+            self.position = len(packet_pts)
+            return False
+        self._packets, self.position = itertools.chain([landed], self._packets), int(places[0])
+        return True
+
+
+def _find(pts: np.ndarray, wanted: int | None) -> int:
+    """The index of `wanted` in ascending `pts`, len(pts) if it is not there."""
+    index = int(np.searchsorted(pts, wanted)) if wanted is not None else len(pts)
+    return index if index < len(pts) and pts[index] == wanted else len(pts)
+
+
+def _ascending(pts: list[int | None]) -> np.ndarray | None:
+    """The presentation times of frames in output order, or None where they make no sense."""
+    if any(p is None for p in pts):
+        return None
+    ticks = np.array(pts, dtype=np.int64)
+    rank = np.argsort(np.argsort(ticks, kind="stable"))
+    return np.sort(ticks) if (np.abs(rank - np.arange(len(ticks))) <= MAX_REORDER).all() else None
+
+
+def _is_hidden_vp8(packet: Any) -> bool:
+    """Whether a VP8 frame is only a reference for others (RFC 6386 section 9.1: show_frame is bit 4)."""
+    return not bytes(packet)[0] >> 4 & 1
+
+
+def _ranges(indices: Iterable[int]) -> str:
+    """Sorted indices as "0-3, 7", at most eight ranges."""
+    spans: list[list[int]] = []
+    for i in sorted(indices):
+        if spans and spans[-1][1] == i - 1:
+            spans[-1][1] = i
+        else:
+            spans.append([i, i])
+    words = [f"{a}" if a == b else f"{a}-{b}" for a, b in spans]
+    return ", ".join(words[:8]) + (f" and {len(words) - 8} more ranges" if len(words) > 8 else "")
+
+
+_CONTAINERS = {b"\x1aE\xdf\xa3": "Matroska/WebM", b"RIFF": "AVI", b"GIF8": "GIF", b"FLV\x01": "FLV", b"OggS": "Ogg"}
+_NOT_VIDEO = {
+    b"\xff\xd8\xff": "an image (JPEG)",
+    b"\x89PNG": "an image (PNG)",
+    b"BM": "an image (BMP)",
+    b"II*\0": "an image (TIFF)",
+    b"MM\0*": "an image (TIFF)",
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a rar archive",
+    b"%PDF": "a PDF document",
+    b"\x7fELF": "a program",
+    b"MZ": "a program",
+}
+
+
+def _refuse_what_is_no_video(path: str) -> None:
+    """Raise VideoError for what can be told from the first bytes; the demuxer judges the rest."""
+    try:
+        if os.path.isdir(path):
+            raise VideoError(f"cannot open video: {path} is a directory; name a file in it.")
+        if not os.path.exists(path):
+            raise VideoError(f"cannot open video: {path} does not exist; check the path.")
+        if not os.path.isfile(path):
+            raise VideoError(f"cannot open video: {path} is not a regular file; save it to one first.")
+        with open(path, "rb") as file:
+            head = file.read(4096)
+    except OSError as error:
+        raise VideoError(f"cannot open video: {path} cannot be read ({error.strerror}); check its permissions.") from error
+    if not head:
+        raise VideoError(f"cannot open video: {path} is empty (0 bytes); download or export it again.")
+    what = next((name for magic, name in _NOT_VIDEO.items() if head.startswith(magic)), None)
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        what = "an image (WebP)"
+    elif head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"avif"):
+        what = "an image (HEIF)"
+    elif not what and _is_text(head):
+        what = "text"
+    if what:
+        hint = "Predictor.encode treats an image as a one-frame video" if "image" in what else _TRY
+        raise VideoError(f"cannot open video: {path} is {what}, not a video; {hint}.")
+
+
+def _is_text(head: bytes) -> bool:
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
+    printable = sum(byte >= 32 or byte in b"\t\n\r\f\x1b" for byte in head)
+    try:
+        head[: max(len(head) - 3, 1)].decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start >= len(head) - 6 and printable == len(head)
+    return printable == len(head)
+
+
+def _why_unreadable(path: str) -> str:
+    with open(path, "rb") as file:
+        head = file.read(12)
+    if head[4:8] in (b"ftyp", b"mdat", b"moov", b"wide", b"free"):
+        return "has no usable index (moov atom missing or damaged): it is cut off; download or export it again"
+    container = next((name for magic, name in _CONTAINERS.items() if head.startswith(magic)), None)
+    if container:
+        return f"has a damaged or cut-off {container} header; download or export it again"
+    return f"is not a video that can be decoded (unknown contents); {_TRY}"
