@@ -19,7 +19,7 @@ _HOMES = {
     "VideoError": "video",
     "sample_clips": "sampling",
 }
-__all__ = [*_HOMES]
+__all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -46,7 +46,7 @@ class GridBackbone(nn.Module):
         """A copy for inference: every BatchNorm folded into its convolution, memory laid out channels-last."""
         fast = copy.deepcopy(self).eval().requires_grad_(False)
         _fold_norms(fast)
-        return fast.to(memory_format=torch.channels_last)
+        return fast.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  torch documents it, its stubs do not
 
 
 def _cnn(config: ClipBertConfig) -> Any:

@@ -71,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--aggregate", metavar="G", help="mean, max or lse (default: the model's own)")
     _sampling_options(ask)
 
-    sample = add("sample", _sample, "Show which frames a sampling policy looks at.", "clipbert sample clip.mp4 --num-clips 4 --policy centered --json")
+    sample = add(
+        "sample", _sample, "Show which frames a sampling policy looks at.", "clipbert sample clip.mp4 --num-clips 4 --policy centered --json"
+    )
     _video(sample)
     sample.add_argument("--num-clips", type=int, metavar="N", help="clips, 1 to 256 (default 16)")
     _sampling_options(sample)
@@ -112,7 +114,9 @@ def _question_options(parser: argparse.ArgumentParser) -> None:
 def _sampling_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-frames", type=int, metavar="T", help="frames per clip (default: the model's own; 2)")
     parser.add_argument("--fps", type=float, metavar="F", help="a clip lasts T/F seconds")
-    parser.add_argument("--policy", metavar="P", help="where clips lie: official, official-middle, paper, centered, random, stratified, dense or nested")
+    parser.add_argument(
+        "--policy", metavar="P", help="where clips lie: official, official-middle, paper, centered, random, stratified, dense or nested"
+    )
     parser.add_argument("--seed", type=int, metavar="S", help="of the random policies (default 0)")
 
 
@@ -146,9 +150,7 @@ def _ask(args: argparse.Namespace) -> Command:
         check_choices(args.choices)
     _check_video(args)
     predictor = _predictor(args)
-    video = predictor.encode(
-        args.video, backend=args.backend, progress=_progress, **_given(args, "num_clips", "num_frames", "fps", "policy", "seed")
-    )
+    video = predictor.encode(args.video, backend=args.backend, progress=_progress, **_given(args, "num_clips", "num_frames", "fps", "policy", "seed"))
     prediction = predictor.answer(video, args.question, choices=args.choices, aggregation=args.aggregate, seed=args.seed or 0)
     own = prediction.clip_logits.softmax(dim=-1)
     clips = [
@@ -191,7 +193,9 @@ def _show_answer(result: dict[str, Any]) -> None:
         own = max(clip["scores"])
         vote = f"{clip['answer'][:18]} {100 * own:.0f} %"
         sign = "-" if clip["contribution"] < 0 else " "
-        print(f"  {n:>4}  {clip['start']:7.2f} - {clip['end']:<7.2f}  {vote:<24} {clip['contribution']:+.3f} {sign}{_bar(abs(clip['contribution']) / largest, 12)}")
+        print(
+            f"  {n:>4}  {clip['start']:7.2f} - {clip['end']:<7.2f}  {vote:<24} {clip['contribution']:+.3f} {sign}{_bar(abs(clip['contribution']) / largest, 12)}"
+        )
     for notice in result["notices"]:
         print(f"\n  note: {notice}")
 
@@ -275,9 +279,7 @@ def _convert(args: argparse.Namespace) -> Command:
     from clipbert.processing import ClipBertProcessor
 
     labels = read_labels(args.labels) if args.labels else None
-    model, report = convert_official(
-        read_checkpoint(args.checkpoint), args.task, num_heads=args.num_heads, labels=labels, image_size=args.image_size
-    )
+    model, report = convert_official(read_checkpoint(args.checkpoint), args.task, num_heads=args.num_heads, labels=labels, image_size=args.image_size)
     model.save_pretrained(args.out)
     ClipBertProcessor.from_config(model.config, sampling=SamplingConfig(policy="official")).save_pretrained(args.out)
     parameters = sum(p.numel() for p in model.parameters())

@@ -44,7 +44,9 @@ class HeadConfig:
         check_known("kind of a head", self.kind, HEAD_KINDS)
         allowed = {"retrieval": (1, 2), "multiple_choice": (1,), "regression": (1,), "contrastive": (1,)}.get(self.kind)
         if self.num_outputs < 1 or (allowed and self.num_outputs not in allowed):
-            raise ValueError(f"num_outputs of a {self.kind} head must be {' or '.join(map(str, allowed or ('at least 1',)))}, got {self.num_outputs}.")
+            raise ValueError(
+                f"num_outputs of a {self.kind} head must be {' or '.join(map(str, allowed or ('at least 1',)))}, got {self.num_outputs}."
+            )
         if self.labels and len(self.labels) != self.num_outputs:
             raise ValueError(f"labels must name all {self.num_outputs} outputs of the head, got {len(self.labels)} names.")
         if self.pooled_path and self.kind != "classifier":
@@ -128,8 +130,7 @@ class ClipBertConfig(PreTrainedConfig):
 
 # what transformers itself passes to a configuration besides declared fields
 _HUGGING_FACE_KEYS = frozenset(
-    "name_or_path attn_implementation output_attentions experts_implementation torch_dtype num_labels use_cache "
-    "is_decoder tie_word_embeddings model_type auto_map trust_remote_code return_unused_kwargs".split()
+    ["name_or_path", "attn_implementation", "output_attentions", "experts_implementation", "torch_dtype", "num_labels", "use_cache", "is_decoder", "tie_word_embeddings", "model_type", "auto_map", "trust_remote_code", "return_unused_kwargs"]
 )
 
 
@@ -160,7 +161,7 @@ class SamplingConfig:
     """Of the random policies."""
 
     def __post_init__(self) -> None:
-        for name, low, high in (("num_clips", 1, 256), ("num_frames", 1, 64)):
+        for name, low, high in (("num_clips", 1, 256), ("num_frames", 1, 256)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
                 raise ValueError(f"{name} must be a whole number between {low} and {high}, got {value!r}.")

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from clipbert.config import ClipBertConfig, HeadConfig, check_known
-from clipbert.model import ClipBertForPreTraining, ClipBertForSequenceClassification
+from clipbert.model import ClipBertForPreTraining, ClipBertForSequenceClassification, ClipBertModel
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001  torch, pickle, zipfile and safetensors raise a dozen kinds for a bad file
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise ValueError(f"cannot read checkpoint: {path} is not a plain file of tensors ({reason}); export its state_dict with torch.save.") from None
+        raise ValueError(
+            f"cannot read checkpoint: {path} is not a plain file of tensors ({reason}); export its state_dict with torch.save."
+        ) from None
     for wrapper in ("model_state_dict", "model", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -143,10 +145,14 @@ def _config_from(state: Mapping[str, Tensor], num_heads: int | None) -> ClipBert
     vocab_size, hidden_size = shape(bert + "embeddings.word_embeddings.weight")
     if num_heads is None:
         if hidden_size % 64:
-            raise ValueError(f"hidden size {hidden_size} does not divide by 64, so the number of attention heads can't be inferred; give --num-heads.")
+            raise ValueError(
+                f"hidden size {hidden_size} does not divide by 64, so the number of attention heads can't be inferred; give --num-heads."
+            )
         num_heads = hidden_size // 64
     if vocab_size != BERT_VOCABULARY:
-        log.warning("the vocabulary has %d pieces where bert-base-uncased has %d; its first pieces are assumed to be the same", vocab_size, BERT_VOCABULARY)
+        log.warning(
+            "the vocabulary has %d pieces where bert-base-uncased has %d; its first pieces are assumed to be the same", vocab_size, BERT_VOCABULARY
+        )
     return ClipBertConfig(
         vocab_size=vocab_size,
         hidden_size=hidden_size,
@@ -178,7 +184,7 @@ def _head_from(state: Mapping[str, Tensor], task: str, labels: list[str] | None)
     return HeadConfig("classifier", num_outputs, names)
 
 
-def load_bert(model: nn.Module, path: str | Path) -> Report:
+def load_bert(model: ClipBertModel | ClipBertForPreTraining | ClipBertForSequenceClassification, path: str | Path) -> Report:
     """Load a Hugging Face BERT (a file, or a folder with one) into the fusion transformer of `model`.
 
     Heads of the BERT checkpoint are dropped; visual embeddings keep their own
@@ -196,14 +202,14 @@ def load_bert(model: nn.Module, path: str | Path) -> Report:
     return _load(_trunk(model).fusion, state, _BERT, heads, optional=r"visual\..+|pooler\..+")
 
 
-def load_grid_feat(model: nn.Module, path: str | Path) -> Report:
+def load_grid_feat(model: ClipBertModel | ClipBertForPreTraining | ClipBertForSequenceClassification, path: str | Path) -> Report:
     """Load a detectron2 grid-feature ResNet-50 (grid_feat_R-50.pth) into the CNN of `model`; its detection heads are dropped."""
     dropped = ((r"(proposal_generator|roi_heads)\..+", "detection head"),)
     return _load(_trunk(model).backbone.cnn, read_checkpoint(path), ((r"backbone\.(.+)", r"\1"),), dropped)
 
 
-def _trunk(model: nn.Module) -> nn.Module:
-    return getattr(model, "clipbert", model)  # type: ignore[no-any-return]
+def _trunk(model: ClipBertModel | ClipBertForPreTraining | ClipBertForSequenceClassification) -> ClipBertModel:
+    return model if isinstance(model, ClipBertModel) else model.clipbert
 
 
 def _modern(key: str) -> str:

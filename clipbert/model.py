@@ -18,7 +18,7 @@ from transformers.modeling_outputs import ModelOutput
 
 from clipbert.backbone import GridBackbone, TemporalFusion
 from clipbert.config import ClipBertConfig, HeadConfig
-from clipbert.resnet import ConvNorm, FrozenBatchNorm
+from clipbert.resnet import ConvNorm, FrozenBatchNorm, ResNet50
 from clipbert.transformer import FusionTransformer
 
 
@@ -47,10 +47,20 @@ class FusedInput:
 
 
 class ClipBertPreTrainedModel(PreTrainedModel):
+    config: ClipBertConfig  # pyright: ignore[reportIncompatibleVariableOverride]
     config_class = ClipBertConfig
     base_model_prefix = "clipbert"
     main_input_name = "pixel_values"
     _supports_sdpa = True
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As transformers', but frozen stages stay frozen: loading through the meta device forgets it."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        for module in (loaded[0] if isinstance(loaded, tuple) else loaded).modules():
+            if isinstance(module, ResNet50):
+                module.freeze()
+        return loaded
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -70,13 +80,13 @@ class ClipBertPreTrainedModel(PreTrainedModel):
         elif isinstance(module, WordMean):
             init.ones_(module.token_weight)
         elif isinstance(module, ContrastiveHead):
-            init.eye_(module.visual.weight)
-            init.eye_(module.text.weight)
             init.constant_(module.log_scale, 3.0)
             init.zeros_(module.offset)
         elif isinstance(module, MaskedWordHead):
             init.zeros_(module.bias)
-        elif not (isinstance(module, nn.Linear) and getattr(module, "is_projection", False)):
+        elif isinstance(module, Projection):
+            init.eye_(module.weight)
+        else:
             super()._init_weights(module)
 
 
@@ -283,9 +293,7 @@ class ContrastiveHead(nn.Module):
         super().__init__()
         d = config.hidden_size
         self.words = WordMean(config)
-        self.visual, self.text = nn.Linear(d, d, bias=False), nn.Linear(d, d, bias=False)
-        for projection in (self.visual, self.text):
-            projection.is_projection = True  # initialised to the identity by ClipBertPreTrainedModel
+        self.visual, self.text = Projection(d, d, bias=False), Projection(d, d, bias=False)
         self.log_scale, self.offset = nn.Parameter(torch.tensor(3.0)), nn.Parameter(torch.tensor(0.0))
 
     def forward(self, trunk: ClipBertModel, features: Tensor, input_ids: Tensor, attention_mask: Tensor, video_index: Tensor) -> Tensor:
@@ -299,6 +307,10 @@ class ContrastiveHead(nn.Module):
 
     def embed_texts(self, trunk: ClipBertModel, input_ids: Int[Tensor, "M L"], attention_mask: Bool[Tensor, "M L"]) -> Float[Tensor, "M D"]:
         return F.normalize(self.text(self.words(trunk, input_ids, attention_mask)), dim=-1)
+
+
+class Projection(nn.Linear):
+    """A square linear map that starts as the identity, so that the head starts as its inputs' cosine."""
 
 
 class WordMean(nn.Module):

@@ -18,11 +18,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from clipbert.aggregation import AGGREGATIONS, aggregate, shapley
-from clipbert.config import SamplingConfig, check_known
+from clipbert.config import check_known
 from clipbert.model import ClipBertForSequenceClassification
 from clipbert.processing import ClipBertProcessor, TextPieces
 from clipbert.sampling import ClipTimes, sample_clips, sweep_plan
@@ -67,9 +67,10 @@ class ClipBertPerClip:
     def __init__(self, model: ClipBertForSequenceClassification, processor: ClipBertProcessor, *, name: str, device: str, dtype: str) -> None:
         self.name, self.processor = name, processor
         self.device, self.dtype = _device(device), _dtype(dtype, _device(device))
-        self.model = model.to(self.device).eval()
+        self.model = model.eval()
+        torch.nn.Module.to(self.model, self.device)
         self.backbone = model.clipbert.backbone.folded()
-        self.heads = {head: self.model.config.head(head).kind for head in self.model.config.heads}
+        self.heads = {head: self.model.config.head(head).kind for head in self.model.config.heads or {}}
         self.fingerprint = _fingerprint(model, processor, self.dtype)
 
     def _precision(self) -> Any:
@@ -268,9 +269,11 @@ class Predictor:
         rest = [i for i in wanted if i not in cached]
         if rest:
             with source.open() as opened:
-                for i, frame in opened.iter_frames(rest):
-                    self.frames.put((source.key, i), frame)
-                    yield i, frame
+                for first in range(0, len(rest), FRAMES_AT_ONCE):  # ascending, so chunks share the decoding of a group of pictures
+                    pictures, _ = opened.decode(rest[first : first + FRAMES_AT_ONCE])
+                    for i, frame in pictures.items():
+                        self.frames.put((source.key, i), frame)
+                        yield i, frame
 
     def clip_logits(self, video: EncodedVideo, texts: Sequence[str], head: str) -> Float[Tensor, "M N J"]:
         """Each clip's logits for each text, from the cache where it has them."""
@@ -344,7 +347,9 @@ class Predictor:
         how = self._aggregation(aggregation)
         texts = [require_text(text, "text") for text in texts]
         if not self._match_heads():
-            raise ValueError(f"model {self.model.name} has no match score (its heads: {self._kinds()}); use one with a retrieval or contrastive head.")
+            raise ValueError(
+                f"model {self.model.name} has no match score (its heads: {self._kinds()}); use one with a retrieval or contrastive head."
+            )
         return torch.stack([match_log_odds(self.clip_logits(video, texts, head), how) for head in self._match_heads()]).sum(dim=0)
 
     def _match_logits(self, video: EncodedVideo, texts: Sequence[str]) -> Float[Tensor, "K N"]:
@@ -367,22 +372,23 @@ class Predictor:
         source = _source(video, None)
         timeline, _ = self._timeline(source)
         plan = sweep_plan(
-            timeline, sizes=sizes, num_frames=sampling.num_frames, fps=sampling.fps, policy=sampling.policy,
+            timeline, sizes, num_frames=sampling.num_frames, fps=sampling.fps, policy=sampling.policy,
             generator=torch.Generator().manual_seed(sampling.seed),
         )  # fmt: skip
         encoded = self._encode_clips(source, plan.clips, sampling.policy, None)
         if encoded.num_clips < len(plan.clips):
             raise VideoError(f"a sweep needs all {len(plan.clips)} clips of {source.name}, and only {encoded.num_clips} can be decoded; use ask.")
         rows = []
-        for size, members in plan.members.items():
+        for size, members in plan.index.items():
             part = replace(
-                encoded, features=encoded.features[members], times=encoded.times[members], spans=encoded.spans[members],
-                shortened=tuple(encoded.shortened[i] for i in members), key=_digest(encoded.key, repr(list(members))),
+                encoded, features=encoded.features[list(members)], times=encoded.times[list(members)], spans=encoded.spans[list(members)],
+                shortened=tuple(encoded.shortened[i] for i in members), key=_digest(encoded.key, repr(members)),
             )  # fmt: skip
             for how in AGGREGATIONS:
                 prediction = self.answer(part, question, choices=choices, aggregation=how)
                 rows.append(SweepRow(size, how, prediction.answer, float(prediction.scores.max())))
-        return rows, plan.note
+        passes = "the sizes do not nest, so each ran on its own clips" if plan.reruns else "all sizes from one pass"
+        return rows, f"policy {sampling.policy}: {passes}, {len(plan.clips)} clips encoded"
 
     def _aggregation(self, aggregation: str | None) -> str:
         how = aggregation or self.sampling.aggregation
@@ -465,8 +471,8 @@ class _OneFrame:
     def __exit__(self, *exc: object) -> None:
         pass
 
-    def iter_frames(self, indices: Sequence[int]) -> Any:
-        return ((i, self.frame) for i in indices)
+    def decode(self, indices: Sequence[int]) -> tuple[dict[int, Tensor], tuple[int, ...]]:
+        return dict.fromkeys(indices, self.frame), ()
 
 
 def _source(video: str | Path | Image.Image, backend: str | None) -> _Source:
@@ -490,8 +496,6 @@ def _still(path: Path) -> Image.Image | None:
         with Image.open(path) as image:
             if getattr(image, "n_frames", 1) > 1 or image.format in ("GIF", "MPEG"):
                 return None
-            from PIL import ImageOps
-
             return ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, ValueError, Image.DecompressionBombError, SyntaxError):
         return None

@@ -26,7 +26,7 @@ def resized(height: int, width: int, image_size: int) -> tuple[int, int]:
 
 def resize_and_pad(frames: UInt8[Tensor, "F 3 H W"], image_size: int) -> Float[Tensor, "F 3 S S"]:
     """Bilinear without antialiasing, then zeros to the right and below: 0..255, not yet normalised."""
-    height, width = resized(*frames.shape[-2:], image_size)
+    height, width = resized(frames.shape[-2], frames.shape[-1], image_size)
     small = F.interpolate(frames.float(), size=(height, width), mode="bilinear", align_corners=False)
     return F.pad(small, (0, image_size - width, 0, image_size - height))
 

@@ -88,14 +88,23 @@ class ResNet50(nn.Module):
         channels_in, self.frozen_stages = stem_channels, frozen_stages
         for stage, depth in enumerate(DEPTHS):
             width, channels_out, stride = bottleneck_channels << stage, res2_channels << stage, 1 if stage == 0 else 2
-            blocks = [Bottleneck(channels_in if i == 0 else channels_out, width, channels_out, stride if i == 0 else 1) for i in range(depth)]
-            self.add_module(f"res{stage + 2}", nn.Sequential(*blocks))
+            first = Bottleneck(channels_in, width, channels_out, stride)
+            self.add_module(f"res{stage + 2}", nn.Sequential(first, *(Bottleneck(channels_out, width, channels_out, 1) for _ in range(depth - 1))))
             channels_in = channels_out
         self.out_channels = channels_in
-        for part in (self.stem, self.res2, self.res3, self.res4, self.res5)[:frozen_stages]:
+        self.freeze()
+
+    def freeze(self) -> None:
+        """Exclude the first `frozen_stages` stages from training."""
+        for part in [self.stem, *self.stages()][: self.frozen_stages]:
             part.requires_grad_(False)
 
     def forward(self, pixels: Float[Tensor, "F 3 H W"]) -> Float[Tensor, "F C h w"]:
         x = pixels.flip(1)  # RGB -> BGR
         x = F.max_pool2d(F.relu(self.stem["conv1"](x)), kernel_size=3, stride=2, padding=1)
-        return self.res5(self.res4(self.res3(self.res2(x))))
+        for stage in self.stages():
+            x = stage(x)
+        return x
+
+    def stages(self) -> list[nn.Module]:
+        return [self.get_submodule(name) for name in ("res2", "res3", "res4", "res5")]

@@ -129,7 +129,7 @@ class ClipBatch(_ShapeRepr):
         _require(self.input_ids, "input_ids", torch.int64, "M L", sizes)
         _require(self.attention_mask, "attention_mask", torch.bool, "M L", sizes)
         _require(self.video_index, "video_index", torch.int64, "M", sizes)
-        if len(self.video_index) and not (0 <= int(self.video_index.min()) and int(self.video_index.max()) < sizes["B"]):
+        if len(self.video_index) and not (int(self.video_index.min()) >= 0 and int(self.video_index.max()) < sizes["B"]):
             raise ValueError(f"video_index must lie in [0, {sizes['B']}), got {self.video_index.tolist()}.")
 
 

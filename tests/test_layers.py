@@ -19,7 +19,14 @@ LAYERS = (
     ("cli", "__main__", "__init__"),
 )
 LAYER = {module: number for number, layer in enumerate(LAYERS) for module in layer}
-ONLY_IN = {"decord": {"video", "video_decord"}, "captum": {"attribution"}, "plotly": {"viz"}, "matplotlib": {"viz"}, "ipywidgets": {"viz"}, "lmdb": {"data"}}
+ONLY_IN = {
+    "decord": {"video", "video_decord"},
+    "captum": {"attribution"},
+    "plotly": {"viz"},
+    "matplotlib": {"viz"},
+    "ipywidgets": {"viz"},
+    "lmdb": {"data"},
+}
 NEVER = {"gradio", "deepspeed", "torchvision", "detectron2", "app", "train"}
 
 

@@ -5,15 +5,25 @@ import re
 
 import pytest
 import torch
+from clipbert.aggregation import aggregate
 from golden_sets import GOLDEN, golden
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from clipbert.aggregation import aggregate
 from clipbert.convert import convert_official, read_checkpoint
 from clipbert.processing import ClipBertProcessor, resize_and_pad, resized
-from clipbert.tasks import answer_loss, choice_loss, choices_as_answers, count_loss, count_of, match_log_odds, pretraining_loss, rank_loss, soft_answer_loss
+from clipbert.tasks import (
+    answer_loss,
+    choice_loss,
+    choices_as_answers,
+    count_loss,
+    count_of,
+    match_log_odds,
+    pretraining_loss,
+    rank_loss,
+    soft_answer_loss,
+)
 
 LOGITS, LOSS = {"atol": 1e-4, "rtol": 1e-4}, {"atol": 1e-5, "rtol": 1e-5}
 
@@ -106,7 +116,9 @@ def test_retrieval_inference_over_all_pairs_equals_the_official(name: str, hows:
         ours = case.model.score(features, ids.repeat(num_videos, 1), mask.repeat(num_videos, 1), index)
     for how in hows:
         log_odds = match_log_odds(ours, how) if name == "retrieval_ce" else aggregate(ours, how)[:, 0]
-        torch.testing.assert_close(log_odds.sigmoid().reshape(num_videos, num_texts), case.tensors[f"out.inference_prob.{how}_ntest{num_clips}"], **LOGITS)
+        torch.testing.assert_close(
+            log_odds.sigmoid().reshape(num_videos, num_texts), case.tensors[f"out.inference_prob.{how}_ntest{num_clips}"], **LOGITS
+        )
 
 
 def test_videos_with_unequal_numbers_of_texts_equal_the_official() -> None:
@@ -199,7 +211,14 @@ def test_the_fusion_transformer_equals_transformers_bert() -> None:
     from clipbert.transformer import FusionTransformer
 
     torch.manual_seed(0)
-    sizes = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 40, "max_position_embeddings": 20}
+    sizes = {
+        "vocab_size": 50,
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 40,
+        "max_position_embeddings": 20,
+    }
     bert = BertModel(BertConfig(**sizes)).eval()
     ours = FusionTransformer(ClipBertConfig(**sizes)).eval()
     _load(ours, bert.state_dict(), _BERT, ((r"embeddings\..*_ids", ""),), optional=r"visual\..*")

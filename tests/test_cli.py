@@ -1,0 +1,178 @@
+"""The command as a user runs it: results on stdout, one clear line for bad input, exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import GOLDEN
+from tiny import tiny_model, tiny_processor
+
+from clipbert.cli import main
+from clipbert.doctor import examine
+
+VIDEO = str(GOLDEN / "video_a30.mp4")
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("model")
+    model = tiny_model()
+    model.save_pretrained(folder)
+    tiny_processor(model).save_pretrained(folder)
+    return str(folder)
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    try:
+        code = main(argv)
+    except SystemExit as stop:  # argparse
+        code = int(stop.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_help_answers_within_a_second() -> None:
+    start = time.perf_counter()
+    shown = subprocess.run([sys.executable, "-m", "clipbert", "--help"], capture_output=True, text=True, check=True)
+    assert time.perf_counter() - start < 1.0
+    assert all(command in shown.stdout for command in ("ask", "sample", "sweep", "convert", "doctor"))
+
+
+@pytest.mark.parametrize("command", ["ask", "sample", "sweep", "convert", "doctor"])
+def test_every_command_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, command, "--help")
+    assert code == 0 and f"example: clipbert {command}" in out
+
+
+def test_ask_gives_the_documented_json(capsys: pytest.CaptureFixture[str], model_dir: str) -> None:
+    code, out, err = run(capsys, "ask", VIDEO, "what colour?", "--model", model_dir, "--num-clips", "3", "--aggregate", "max", "--json")
+    result = json.loads(out)
+    assert code == 0 and err == ""
+    assert {"answer", "candidates", "scores", "aggregation", "model", "clips"} <= set(result)
+    assert result["aggregation"] == "max" and result["model"] == model_dir and len(result["clips"]) == 3
+    assert {"start", "end", "times", "answer", "scores", "contribution"} <= set(result["clips"][0])
+    assert result["answer"] == result["candidates"][max(range(4), key=result["scores"].__getitem__)]
+    assert sum(result["scores"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_ask_prints_a_table_with_bars(capsys: pytest.CaptureFixture[str], model_dir: str) -> None:
+    code, out, _ = run(capsys, "ask", VIDEO, "what colour?", "--model", model_dir, "--choices", "red", "blue")
+    assert code == 0 and "█" in out and "contribution (nats)" in out and model_dir in out
+
+
+def test_ask_takes_a_photo(capsys: pytest.CaptureFixture[str], model_dir: str, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (30, 20), (0, 200, 0)).save(tmp_path / "photo.jpg")
+    code, out, _ = run(capsys, "ask", str(tmp_path / "photo.jpg"), "what colour?", "--model", model_dir, "--json")
+    assert code == 0 and json.loads(out)["duration"] == 1.0
+
+
+def test_ask_cuts_a_long_question_with_a_notice(capsys: pytest.CaptureFixture[str], model_dir: str) -> None:
+    code, out, _ = run(capsys, "ask", VIDEO, "why " * 3000, "--model", model_dir, "--json")
+    assert code == 0 and "pieces were not read" in " ".join(json.loads(out)["notices"])
+
+
+@pytest.mark.parametrize("num_clips", ["1", "256"])
+def test_ask_takes_up_to_256_clips(capsys: pytest.CaptureFixture[str], model_dir: str, num_clips: str) -> None:
+    code, out, _ = run(capsys, "ask", VIDEO, "what colour?", "--model", model_dir, "--num-clips", num_clips, "--num-frames", "1", "--json")
+    result = json.loads(out)
+    assert code == 0 and len(result["clips"]) == int(num_clips)
+    assert all(0 <= t <= result["duration"] for clip in result["clips"] for t in clip["times"])
+
+
+def test_sample_gives_the_official_frames(capsys: pytest.CaptureFixture[str]) -> None:
+    golden = json.loads((GOLDEN / "frame_sampling.json").read_text())["multi"]
+    for key in ("a30|fps2|T2|N4", "a30|fps1|T1|N2"):
+        fps, num_frames, num_clips = (part.lstrip("fpsTN") for part in key.split("|")[1:])
+        code, out, _ = run(
+            capsys, "sample", VIDEO, "--policy", "official", "--fps", fps, "--num-frames", num_frames, "--num-clips", num_clips, "--json"
+        )
+        assert code == 0 and [clip["frames"] for clip in json.loads(out)["clips"]] == golden[key]
+
+
+def test_sample_draws_the_timeline(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "sample", VIDEO, "--num-clips", "2", "--policy", "centered")
+    assert code == 0 and out.count("█") > 2 and "10.00 s, 300 frames, 30.000 frames/s" in out
+
+
+def test_sweep_gives_every_size_and_aggregation(capsys: pytest.CaptureFixture[str], model_dir: str) -> None:
+    code, out, _ = run(capsys, "sweep", VIDEO, "what colour?", "--model", model_dir, "--num-frames", "1", "--json")
+    rows = json.loads(out)["rows"]
+    assert code == 0 and [(r["num_clips"], r["aggregation"]) for r in rows] == [(n, g) for n in (1, 2, 4, 8, 16) for g in ("mean", "max", "lse")]
+    code, out, _ = run(capsys, "sweep", VIDEO, "what colour?", "--model", model_dir, "--num-frames", "1")
+    assert code == 0 and "17 clips encoded" in out
+
+
+def test_convert_writes_a_model_and_accounts_for_every_key(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    source = GOLDEN / "official_pretrain_ckpt.pt"
+    code, out, err = run(capsys, "convert", str(source), str(tmp_path / "out"), "--task", "pretrain", "--num-heads", "4", "--json")
+    result = json.loads(out)
+    state = torch.load(source, weights_only=True)
+    assert code == 0 and set(result["used"]) | set(result["dropped"]) == set(state)
+    assert "vocabulary has 200 pieces" in err
+    assert {"config.json", "model.safetensors", "processor.json", "vocab.txt"} <= {p.name for p in (tmp_path / "out").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["ask", "VIDEO", " "], "the question is empty"),
+        (["ask", "VIDEO", "what?", "--choices", "one"], "choices must be at least two"),
+        (["ask", "VIDEO", "what?", "--model", "reel"], "no model 'reel'"),
+        (["ask", "VIDEO", "what?", "--model", "MODEL", "--num-clips", "0"], "num_clips must be a whole number between 1 and 256, got 0"),
+        (["ask", "VIDEO", "what?", "--model", "MODEL", "--num-clips", "257"], "between 1 and 256, got 257"),
+        (["ask", "VIDEO", "what?", "--model", "MODEL", "--aggregate", "sum"], "aggregation must be one of mean, max, lse"),
+        (["ask", "VIDEO", "what?", "--model", "MODEL", "--policy", "papre"], 'did you mean "paper"'),
+        (["ask", "VIDEO", "what?", "--model", "MODEL", "--fps", "nan"], "fps must be"),
+        (["ask", "VIDEO", "what?", "--model", "MODEL", "--fps", "-1"], "fps must be"),
+        (["ask", "VIDEO", "what?", "--model", "MODEL", "--dtype", "float61"], "did you mean 'float32'"),
+        (["ask", "VIDEO", "what?", "--model", "MODEL", "--seed", "-1"], "seed must be between 0"),
+        (["ask", "VIDEO"], "the following arguments are required: question"),
+        (["sample", "VIDEO", "--num-clips", "many"], "invalid int value: 'many'"),
+        (["sample", "MISSING"], "no such file"),
+        (["sample", "TEXT"], "is text, not a video"),
+        (["sample", "EMPTY"], "is empty"),
+        (["sample", "FOLDER"], "is a folder"),
+        (["sample", "VIDEO", "--backend", "opencv"], "backend must be one of pyav, decord"),
+        (["convert", "TEXT", "OUT", "--task", "qa"], "cannot read checkpoint"),
+        (["convert", "MISSING", "OUT", "--task", "qa"], "is not a file"),
+        (["convert", "PRETRAINED", "OUT", "--task", "qa", "--num-heads", "4"], "no transformer.classifier.2.weight"),
+        (["convert", "PRETRAINED", "OUT", "--task", "pretrain"], "give --num-heads"),
+        (["convert", "PRETRAINED", "OUT", "--task", "caption"], "task must be one of"),
+        (["frobnicate"], "invalid choice: 'frobnicate'"),
+    ],
+)
+def test_bad_input_gets_one_line_and_exit_2(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str], model_dir: str, tmp_path: Path
+) -> None:
+    (tmp_path / "text.mp4").write_text("this is no video\n" * 50)
+    (tmp_path / "empty.mp4").touch()
+    names = {
+        "VIDEO": VIDEO, "MODEL": model_dir, "MISSING": str(tmp_path / "missing.mp4"), "TEXT": str(tmp_path / "text.mp4"), "FOLDER": str(tmp_path),
+        "EMPTY": str(tmp_path / "empty.mp4"), "OUT": str(tmp_path / "out"), "PRETRAINED": str(GOLDEN / "official_pretrain_ckpt.pt"),
+    }  # fmt: skip
+    code, out, err = run(capsys, *(names.get(word, word) for word in argv))
+    lines = [line for line in err.strip().splitlines() if "vocabulary has 200 pieces" not in line]
+    assert code == 2 and out == "" and len(lines) == 1 and message in lines[0], err
+    assert "Traceback" not in err and not (tmp_path / "out").exists()
+
+
+def test_a_reader_that_stops_early_is_no_error() -> None:
+    shell = f"{sys.executable} -m clipbert sample {VIDEO} --num-clips 256 --json | head -c 10"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", shell], capture_output=True, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}, check=False
+    )
+    assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
+
+
+def test_doctor_names_what_there_is_and_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    found = examine()
+    assert found["torch"].startswith("2.13.0") and found["video back end pyav"].startswith("works")
+    code, out, _ = run(capsys, "doctor")
+    assert code == 0 and len(out.splitlines()) == len(found)
