@@ -4,6 +4,7 @@ The model returns every clip's logits, so pooling is compared, and clips are
 credited, without another forward pass (OFFICIAL section 2).
 """
 
+import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from torch import Tensor
 
 AGGREGATIONS = ("mean", "max", "lse")
 MAX_EXACT_CLIPS = 16
-"""Beyond this many clips Shapley values are sampled: 2^N coalitions are too many."""
+NUM_PERMUTATIONS = 200
 
 
 def aggregate(logits: Float[Tensor, "M N J"], how: str) -> Float[Tensor, "M J"]:
@@ -35,7 +36,7 @@ def aggregate(logits: Float[Tensor, "M N J"], how: str) -> Float[Tensor, "M J"]:
 
 @dataclass(frozen=True, eq=False)
 class Contribution:
-    """Shapley value of each clip, in nats; the standard error is 0 where the value is exact."""
+    """Shapley value of each clip, in nats; `standard_error` is 0 where the value is exact."""
 
     values: Float64[Tensor, " N"]
     standard_error: Float64[Tensor, " N"]
@@ -44,57 +45,126 @@ class Contribution:
 def shapley(clip_logits: Float[Tensor, "N K"], answer_index: int, how: str, *, generator: torch.Generator | None = None) -> Contribution:
     """Each clip's share in the log-probability of an answer.
 
-    The value of clips S is v(S) = log softmax(aggregate(S))[answer], of none
-    -log K (a guess).  Shares sum to v(all) - v(none).  Exact for up to
-    16 clips; more are sampled with `generator` (by default seeded with 0).
+    The value of a coalition S of clips is v(S) = log softmax(aggregate(S))[answer]
+    and that of none is -log K, a guess.  Shares sum to v(all) - v(none).  Exact
+    over all 2^N coalitions for up to 16 clips; beyond, the mean over random
+    orders drawn from `generator` (by default one seeded with 0).
     """
-    num_clips, num_answers = clip_logits.shape
+    logits, num_answers = _checked(clip_logits, how), clip_logits.shape[1]
     if not 0 <= answer_index < num_answers:
         raise ValueError(f"answer_index must lie in [0, {num_answers}), got {answer_index}.")
-    logits = clip_logits.detach().cpu().double()
-    if how == "lse":
-        # both sums of exponentials add up over clips, so K reduces to two columns: all answers, this answer
-        logits = torch.stack([logits.logsumexp(dim=1), logits[:, answer_index]], dim=1)
-        return _shapley(logits, how, _log_odds, -math.log(num_answers), generator)
-    return _shapley(logits, how, lambda pooled: pooled[..., answer_index] - pooled.logsumexp(dim=-1), -math.log(num_answers), generator)
+    guess = -math.log(num_answers)
+    answer = logits[:, answer_index]
+    if how == "lse":  # both sums of exponentials add up over clips, so all K answers act as one column
+        return _log_odds_shapley(torch.stack([logits.logsumexp(dim=1), answer], dim=1), how, guess, generator)
+    if len(logits) > MAX_EXACT_CLIPS:
+        return _sampled(logits, how, lambda pooled: pooled[..., answer_index] - pooled.logsumexp(dim=-1), guess, generator)
+    return _exact(_pool_subsets(answer[:, None], how)[:, 0] - _log_normalizers(logits, how), guess)
 
 
 def match_shapley(clip_logits: Float[Tensor, "N J"], how: str, *, generator: torch.Generator | None = None) -> Contribution:
-    """Each clip's share in the log-odds that text and video match; no clips have log-odds 0.
+    """Each clip's share in the log-odds that text and video match, which are 0 for no clips.
 
-    J = 2 is (no match, match); one logit g is read as the pair (0, g), as in
-    `tasks.match_log_odds`.  Otherwise as `shapley`.
+    J = 2 is (no match, match); one logit g is read as the pair (0, g), as
+    `tasks.match_log_odds` does.  Otherwise as `shapley`.
     """
-    logits = clip_logits.detach().cpu().double()
+    logits = _checked(clip_logits, how)
     if logits.shape[1] == 1:
         logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
     if logits.shape[1] != 2:
         raise ValueError(f"a match has 1 or 2 logits per clip, got {logits.shape[1]}; for answers use shapley.")
-    return _shapley(logits, how, _log_odds, 0.0, generator)
+    return _log_odds_shapley(logits, how, 0.0, generator)
 
 
-Value = Callable[[Float64[Tensor, "... K"]], Float64[Tensor, "..."]]
+def _check(how: str, num_clips: int) -> None:
+    if how not in AGGREGATIONS:
+        nearest = difflib.get_close_matches(how, AGGREGATIONS, n=1, cutoff=0)[0]
+        raise ValueError(f'aggregation must be one of {", ".join(AGGREGATIONS)}, got "{how}"; did you mean "{nearest}"?')
+    if num_clips < 1:
+        raise ValueError("aggregation needs at least 1 clip, got 0; sample with num_clips >= 1.")
 
 
-def _log_odds(pooled: Float64[Tensor, "... 2"]) -> Float64[Tensor, "..."]:
-    return pooled[..., 1] - pooled[..., 0]
+def _checked(clip_logits: Tensor, how: str) -> Tensor:
+    _check(how, len(clip_logits))
+    if not bool(clip_logits.isfinite().all()):
+        raise ValueError("clip_logits must be finite, got nan or inf; leave out candidates that cannot be chosen.")
+    return clip_logits.detach().cpu().double()
 
 
-def _shapley(logits: Float64[Tensor, "N K"], how: str, value: Value, value_of_none: float, generator: torch.Generator | None) -> Contribution:
-    _check(how, len(logits))
-    if not bool(logits.isfinite().all()):
-        raise ValueError("clip_logits must be finite; leave candidates that cannot be chosen out of them.")
-    if len(logits) <= MAX_EXACT_CLIPS:
-        return _exact(coalition_values(logits, how, value, value_of_none))
-    return _sampled(logits, how, value, value_of_none, generator or torch.Generator().manual_seed(0))
+def _log_odds_shapley(logits: Float64[Tensor, "N 2"], how: str, value_of_none: float, generator: torch.Generator | None) -> Contribution:
+    def log_odds(pooled: Tensor) -> Tensor:
+        return pooled[..., 1] - pooled[..., 0]
+
+    if len(logits) > MAX_EXACT_CLIPS:
+        return _sampled(logits, how, log_odds, value_of_none, generator)
+    return _exact(log_odds(_pool_subsets(logits, how)), value_of_none)
 
 
-def coalition_values(logits: Float64[Tensor, "N K"], how: str, value: Value, value_of_none: float) -> Float64[Tensor, " subsets"]:
-    """v(S) for every set S of clips; bit i of the position says whether clip i is in S.
+def _exact(value: Float64[Tensor, " subsets"], value_of_none: float) -> Contribution:
+    """Shapley values from v of every coalition: clip i is in coalition c where bit i of c is set."""
+    value[0] = value_of_none
+    num_clips = len(value).bit_length() - 1
+    weight = torch.tensor([1 / (num_clips * math.comb(num_clips - 1, size)) for size in range(num_clips)], dtype=torch.float64)
+    weight = weight[_sizes(num_clips - 1)]
+    pairs = [value.reshape(-1, 2, 2**i) for i in range(num_clips)]  # (others above, without and with i, others below)
+    values = torch.stack([weight @ (pair[:, 1] - pair[:, 0]).flatten() for pair in pairs])
+    return Contribution(values, torch.zeros_like(values))
 
-    Every S joins a subset of the first clips with one of the others, so memory
-    holds 2 * 2^(N/2) pooled rows, not 2^N.
+
+def _sampled(
+    logits: Float64[Tensor, "N K"], how: str, value: Callable[[Tensor], Tensor], value_of_none: float, generator: torch.Generator | None
+) -> Contribution:
+    """Mean over random orders of what each clip adds to those before it; every order sums to v(all) - v(none)."""
+    generator = generator or torch.Generator().manual_seed(0)
+    num_clips = len(logits)
+    gains = torch.empty(NUM_PERMUTATIONS, num_clips, dtype=torch.float64)
+    for gain in gains:
+        order = torch.randperm(num_clips, generator=generator)
+        prefixes = _pool_prefixes(logits[order], how)
+        gain[order] = value(prefixes).diff(prepend=torch.tensor([value_of_none], dtype=torch.float64))
+    return Contribution(gains.mean(dim=0), gains.std(dim=0) / math.sqrt(NUM_PERMUTATIONS))
+
+
+def _pool_prefixes(logits: Float64[Tensor, "N K"], how: str) -> Float64[Tensor, "N K"]:
+    """Row n pools the first n + 1 clips."""
+    if how == "mean":
+        return logits.cumsum(dim=0) / torch.arange(1, len(logits) + 1)[:, None]
+    return logits.cummax(dim=0).values if how == "max" else logits.logcumsumexp(dim=0)
+
+
+def _sizes(num_clips: int) -> Tensor:
+    """Number of clips in each of the 2^N coalitions."""
+    return torch.tensor([coalition.bit_count() for coalition in range(2**num_clips)])
+
+
+def _pool_subsets(logits: Float64[Tensor, "N K"], how: str) -> Float64[Tensor, "subsets K"]:
+    """The pooled logits of every coalition; the row of none is 0 for mean, else -inf."""
+    join = {"mean": torch.add, "max": torch.maximum, "lse": torch.logaddexp}[how]
+    pooled = torch.full((1, logits.shape[1]), 0.0 if how == "mean" else -torch.inf, dtype=torch.float64)
+    for clip in logits:
+        pooled = torch.cat([pooled, join(pooled, clip)])
+    return pooled / _sizes(len(logits)).clamp(min=1)[:, None] if how == "mean" else pooled
+
+
+def _log_normalizers(logits: Float64[Tensor, "N K"], how: str) -> Float64[Tensor, " subsets"]:
+    """logsumexp over K of every coalition's pooled logits, for mean or max.
+
+    A coalition is one subset of the first half of the clips and one of the
+    second, so memory holds 2 * 2^(N/2) rows of K, not 2^N.
     """
     half = (len(logits) + 1) // 2
-    first, others = _subsets(logits[:half], how), _subsets(logits[half:], how)
-    size = torch.arange(len(first)).apply_(int.bit_count) ...
+    low, high = _pool_subsets(logits[:half], how), _pool_subsets(logits[half:], how)
+    if how == "max":
+        return torch.cat([torch.maximum(low, row).logsumexp(dim=1) for row in high])
+    low_size, high_size = _sizes(half), _sizes(len(logits) - half)
+    size = low_size + high_size[:, None]
+    normalizers = torch.empty(size.shape, dtype=torch.float64)
+    for n in range(len(logits) + 1):
+        # a mean over n clips is (n_low * low + n_high * high) / n, so the sum over K of its exponential is a matrix product
+        left, right = low * low_size[:, None] / max(n, 1), high * high_size[:, None] / max(n, 1)
+        top_left, top_right = left.amax(dim=1), right.amax(dim=1)
+        total = (right - top_right[:, None]).exp() @ (left - top_left[:, None]).exp().T
+        normalizers[size == n] = (total.log() + top_right[:, None] + top_left)[size == n]
+        for i, j in ((total < 1e-280) & (size == n)).nonzero().tolist():  # halves hundreds of nats apart underflow
+            normalizers[i, j] = (right[i] + left[j]).logsumexp(dim=0)
+    return normalizers.flatten()

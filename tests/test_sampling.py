@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from clipbert.sampling import POLICIES, ClipTimes, clip_at, coverage, official_clip, official_uniform, sample_clips, sweep_plan
 from clipbert.types import Timeline
 
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 RECORDED = json.loads((GOLDEN / "frame_sampling.json").read_text())
 SECONDS = 1e-6
 
@@ -131,7 +133,6 @@ policies = st.sampled_from(sorted(POLICIES))
 seeds = st.integers(0, 2**31)
 
 
-@settings(deadline=None)
 @given(timelines(), sizes, sizes, rates)
 def test_official_clips_equal_a_literal_transcription(timeline: Timeline, num_clips: int, num_frames: int, fps: float) -> None:
     n = timeline.stream_frames if timeline.stream_frames and timeline.stream_duration else timeline.num_frames
@@ -145,7 +146,6 @@ def test_official_clips_equal_a_literal_transcription(timeline: Timeline, num_cl
         assert official_clip(timeline, k, num_clips, num_frames=num_frames, fps=fps).frame_index.tolist() == expected
 
 
-@settings(deadline=None)
 @given(timelines(), sizes, sizes, rates, policies, seeds)
 def test_every_policy_gives_n_clips_of_t_frames_inside_the_video(
     timeline: Timeline, num_clips: int, num_frames: int, fps: float, policy: str, seed: int
@@ -160,7 +160,6 @@ def test_every_policy_gives_n_clips_of_t_frames_inside_the_video(
         assert float(clip.times[-1]) <= clip.end
 
 
-@settings(deadline=None)
 @given(timelines(irregular=False), sizes, sizes, rates, policies, seeds)
 def test_frames_lie_inside_their_clip_which_lasts_t_over_fps(
     timeline: Timeline, num_clips: int, num_frames: int, fps: float, policy: str, seed: int
@@ -353,7 +352,6 @@ def test_a_sweep_encodes_each_clip_once(policy: str, num_clips: int, reruns: boo
 
 
 @given(timelines(), sizes, rates, policies, seeds)
-@settings(deadline=None)
 def test_a_sweep_holds_the_clips_of_every_size(timeline: Timeline, num_frames: int, fps: float, policy: str, seed: int) -> None:
     plan = sweep_plan(timeline, SWEEP, num_frames=num_frames, fps=fps, policy=policy, generator=torch.Generator().manual_seed(seed))
     generator = torch.Generator().manual_seed(seed)
