@@ -86,6 +86,7 @@ class ClipBertPreTrainedModel(PreTrainedModel):
             init.zeros_(module.bias)
         elif isinstance(module, Projection):
             init.eye_(module.weight)
+            init.zeros_(module.bias)
         else:
             super()._init_weights(module)
 
@@ -293,7 +294,7 @@ class ContrastiveHead(nn.Module):
         super().__init__()
         d = config.hidden_size
         self.words = WordMean(config)
-        self.visual, self.text = Projection(d, d, bias=False), Projection(d, d, bias=False)
+        self.visual, self.text = Projection(d, d), Projection(d, d)
         self.log_scale, self.offset = nn.Parameter(torch.tensor(3.0)), nn.Parameter(torch.tensor(0.0))
 
     def forward(self, trunk: ClipBertModel, features: Tensor, input_ids: Tensor, attention_mask: Tensor, video_index: Tensor) -> Tensor:
