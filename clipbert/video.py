@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import av
 import numpy as np
@@ -28,6 +28,9 @@ from jaxtyping import Float64, UInt8
 from torch import Tensor
 
 from clipbert.types import Clip, Timeline
+
+if TYPE_CHECKING:
+    from clipbert.video_decord import DecordFrames
 
 BACKENDS = ("pyav", "decord")
 MAX_REORDER = 32  # frames a codec may show later than it stores; H.264 and HEVC allow 16, fields double it
@@ -56,6 +59,7 @@ class _FrameTable:
     packet_pts: np.ndarray | None  # int64[P] in file order; None if it does not identify packets
     last_duration: int  # ticks, 0 if unsaid
     by_order: bool  # frames are recognised by counting from the start
+    open_gop: bool  # some frame is stored after a key packet and shown before it
 
 
 class Video:
@@ -81,7 +85,9 @@ class Video:
         self._undecodable: set[int] = set()
         self._abandoned = False
         self._reader: _Reader | None = None
+        self._decord: DecordFrames | None = None
         self._run: Iterator[tuple[int, Any]] | None = None
+        self._run_start, self._run_is_damaged = 0, False
         self._recent: deque[tuple[int, Any]] = deque(maxlen=2)
 
     @classmethod
@@ -89,7 +95,11 @@ class Video:
         """The opened video; close it, or use it in a `with` statement.
 
         `backend` is "pyav" or "decord"; by default what CLIPBERT_VIDEO_BACKEND
-        says, else "pyav".  `time_limit_seconds` bounds the wait for the next
+        says, else "pyav".  decord, in a process of its own, gives the same
+        frames, pixels equal (within 2 of 255 for MPEG-4 part 2); files of a
+        kind it is known to get wrong are refused, but H.264 with periodic
+        intra refresh and damage without a declared loss are not recognised.
+        `time_limit_seconds` bounds the wait for the next
         packet or frame, here and in every later call; a long decode that gets
         on is not cut.  Reads are interrupted, and a decoder that hangs in C is
         left behind in its thread.  Raises VideoError.
@@ -101,6 +111,8 @@ class Video:
         _refuse_what_is_no_video(video.path)
         try:
             video._within_time_limit(video._open)
+            if backend == "decord":
+                video._within_time_limit(video._open_decord)
         except BaseException:
             video.close()
             raise
@@ -109,6 +121,8 @@ class Video:
     def close(self) -> None:
         self._run = None
         self._recent.clear()
+        if self._decord is not None:
+            self._decord.close()
         if self._reader is not None and not self._abandoned:
             self._reader.close()
         self._reader = None
@@ -177,20 +191,39 @@ class Video:
         wanted = sorted({int(i) for i in indices})
         if wanted and not 0 <= wanted[0] <= wanted[-1] < self.num_frames:
             raise ValueError(f"indices must be in [0, {self.num_frames}), got {wanted[0]} to {wanted[-1]}.")
-        pictures = self._within_time_limit(lambda: {i: picture for i in wanted if (picture := self._picture(i)) is not None})
+        pictures = self._within_time_limit(lambda: self._decode_with_decord(wanted) if self._decord else self._decode(wanted))
         missing = tuple(i for i in wanted if i not in pictures)
         self._undecodable.update(missing)
         return pictures, missing
 
-    def _picture(self, index: int) -> Tensor | None:
-        frame = self._frame(index)
-        if frame is None:
-            return None
-        pixels = frame.to_ndarray(format="rgb24", width=self._stored_size[1], height=self._stored_size[0])
-        return torch.from_numpy(np.rot90(pixels, self.rotation // 90).transpose(2, 0, 1).copy())
+    def _decode(self, wanted: list[int]) -> dict[int, Tensor]:
+        pictures, (height, width) = {}, self._stored_size
+        for index in wanted:
+            if (frame := self._frame(index)) is not None:
+                pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
+                pictures[index] = torch.from_numpy(np.rot90(pixels, self.rotation // 90).transpose(2, 0, 1).copy())
+        return pictures
+
+    def _decode_with_decord(self, wanted: list[int]) -> dict[int, Tensor]:
+        assert self._decord is not None
+        self.frames_decoded += len(wanted)
+        pictures = {}
+        for first in range(0, len(wanted), 8):  # few at a time: the watch wants to see progress
+            indices = wanted[first : first + 8]
+            self._proceed()
+            try:
+                pixels = self._decord.read(indices)
+            except (ValueError, OSError) as error:
+                raise VideoError(f'cannot decode video: {self.path}, decord says: {error}; use backend="pyav".') from error
+            pictures.update({i: torch.from_numpy(p.transpose(2, 0, 1).copy()) for i, p in zip(indices, pixels, strict=True)})
+        return pictures
 
     def _frame(self, index: int) -> Any:
-        """The decoded frame, None if damaged.  Ascending calls share the decoding."""
+        """The decoded frame, None if damaged.  Ascending calls share the decoding.
+
+        After damage the next key packet goes to an emptied decoder: an H.264
+        decoder has been seen to spoil the key frame after a broken one.
+        """
         for i, frame in self._recent:
             if i == index:
                 return frame
@@ -198,7 +231,7 @@ class Video:
         assert self._reader is not None
         last = self._recent[-1][0] if self._recent else -1
         goes_on = self._run is not None and self._run_start <= start <= self._reader.position and last < index
-        if not goes_on:
+        if not goes_on or (self._run_is_damaged and start != self._run_start):
             self._run, self._run_start = self._outputs(start), start
             self._recent.clear()
         assert self._run is not None
@@ -219,14 +252,15 @@ class Video:
         reader.go_to(start, table.packet_pts)
         key_pts = int(table.packet_pts[start]) if start and table.packet_pts is not None else int(table.pts[0])
         first, unchecked = int(np.searchsorted(table.pts, key_pts)), start > 0 and key_pts in table.pts
-        sound, count = True, 0
+        self._run_is_damaged, sound, count = False, True, 0
         for frame in reader.frames():
             self._proceed()
             if frame is None:
-                sound = unchecked = False
+                self._run_is_damaged, sound, unchecked = True, False, False
                 continue
             self.frames_decoded += 1
             sound = (sound or bool(frame.key_frame)) and not frame.is_corrupt
+            self._run_is_damaged |= not sound
             index, count = (count if table.by_order else _find(table.pts, frame.pts)), count + 1
             if unchecked and index >= first and not (index == first and frame.key_frame):
                 self._table = replace(table, start=np.zeros_like(table.start))
@@ -242,20 +276,44 @@ class Video:
         order_unsaid = reader.container.format.name == "avi" and reader.stream.codec_context.has_b_frames
         table = None if order_unsaid else _table_from_packets(packets)
         if table is None or not self._begins_like(table):
-            table = self._table_from_decoding(max(packets.duration[-1], 0))
+            table = self._table_from_decoding(packets.duration[-1])
             if not self._begins_like(table):
                 raise VideoError(f"cannot open video: no frame of {self.path} can be decoded; download or export it again.")
         frame = next((frame for _, frame in self._recent if frame is not None), None) or self._first_sound_frame()
         if frame is None:
             raise VideoError(f"cannot open video: every frame of {self.path} is damaged; download or export it again.")
+        self._hidden_packets = not all(packets.shown)
         self._stored_size = (frame.height, frame.width)
         self.rotation = round(frame.rotation / 90) * 90
         self.size = self._stored_size if self.rotation % 180 == 0 else (frame.width, frame.height)
         self.timeline = self._make_timeline(reader.stream)
-        if not complete or reader.stream.frames > len(packets.pts):
-            whole = f" of {reader.stream.frames}" if reader.stream.frames > self.num_frames else ""
-            readable = f"{self.num_frames}{whole} frames could be read; using the readable part 0-{self.duration:.1f} s"
-            self._opening_notices.append(f"{readable} of a file that is cut off or damaged.")
+        declared, expected = _declared(reader)
+        if not complete or expected > len(packets.pts) or (not expected and declared > self.duration + 0.5):
+            frames = f" of {expected}" if expected > self.num_frames else ""
+            seconds = f" of {declared:.1f} s" if declared > self.duration else ""
+            readable = f"{self.num_frames}{frames} frames could be read; using the readable part 0-{self.duration:.1f} s{seconds}"
+            self._opening_notices.append(f"{readable}; the file is cut off or damaged.")
+
+    def _open_decord(self) -> None:
+        """Start decord for a file that it is known to read right; PyAV stays the judge of times and size."""
+        from clipbert.video_decord import DecordFrames, refusal
+
+        assert self._reader is not None
+        why = refusal(self._reader.stream, self._reader.container.format.name, open_gop=self._table.open_gop)
+        if not why and self._table.by_order:
+            why = "decord needs packets that say when frames are shown"
+        if not why and (self._opening_notices or self._hidden_packets):
+            why = "decord gives stale frames for files that are damaged or cut inside a group of pictures"
+        if not why:
+            try:
+                self._decord = DecordFrames(self.path)
+            except (ValueError, OSError) as error:
+                why = f"decord says: {error}"
+        if self._decord and (self._decord.num_frames, self._decord.size) != (self.num_frames, self.size):
+            found = f"{self._decord.num_frames} frames of size {self._decord.size}"
+            why = f"decord counts {found}, the file holds {self.num_frames} of {self.size}"
+        if why:
+            raise VideoError(f'cannot open video: {self.path}; {why}; use backend="pyav".')
 
     def _demux(self, reader: "_Reader") -> tuple["_Packets", bool]:
         """The packets' times and flags, and whether reading reached the end."""
@@ -309,10 +367,11 @@ class Video:
             self._proceed()
             if frame is not None:
                 pts.append(frame.pts)
-        known = _ascending(pts)
-        step = max(last_duration, 1)
-        ticks = known if known is not None else np.arange(len(pts), dtype=np.int64) * step
-        return _FrameTable(ticks, np.zeros(len(pts), np.int64), None, last_duration, by_order=True)
+        ticks = _ascending(pts)
+        if ticks is None:
+            stream: Any = self._reader.stream
+            ticks = np.arange(len(pts)) * max(round(1 / ((stream.average_rate or stream.guessed_rate or 25) * stream.time_base)), 1)
+        return _FrameTable(ticks, np.zeros(len(pts), np.int64), None, last_duration, by_order=True, open_gop=False)
 
     def _make_timeline(self, stream: Any) -> Timeline:
         pts, base = self._table.pts, stream.time_base
@@ -381,7 +440,9 @@ def _table_from_packets(packets: _Packets) -> _FrameTable | None:
     last_key = np.searchsorted(packet_pts[keys], pts, side="right") - 1
     start = np.where(last_key >= 0, keys[last_key] if len(keys) else 0, 0)
     start = np.where(start <= position, start, 0)
-    return _FrameTable(pts, start, packet_pts, packets.duration[position[-1]], by_order=False)
+    nearest = keys[np.searchsorted(keys, position, side="right") - 1] if len(keys) else start
+    open_gop = bool((nearest > start).any())
+    return _FrameTable(pts, start, packet_pts, packets.duration[position[-1]], by_order=False, open_gop=open_gop)
 
 
 class _Reader:
@@ -396,6 +457,13 @@ class _Reader:
             self.container = av.open(self._path, metadata_errors="replace", timeout=self._limit, container_options={"protocol_whitelist": "file"})
         except (av.FFmpegError, OSError, ValueError) as error:
             raise VideoError(f"cannot open video: {self._path} {_why_unreadable(self._path)}.") from error
+        format_name = self.container.format.name
+        if format_name.endswith("_pipe") or format_name == "image2":
+            self.close()
+            raise _is_not_video(self._path, "an image")
+        if not self.container.streams:
+            self.close()
+            raise VideoError(f"cannot open video: {self._path} {_why_unreadable(self._path)}.")
         videos = [s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic]
         if not videos or videos[0].codec_context is None:
             what = "holds a codec this build cannot decode" if videos else "has no video stream (only sound, subtitles or cover art)"
@@ -406,7 +474,7 @@ class _Reader:
         self._packets, self.position = self.container.demux(self.stream), 0
 
     def close(self) -> None:
-        self._packets = iter(())
+        self._packets: Iterator[Any] = iter(())
         self.container.close()
 
     def packets(self) -> Iterator[Any]:
@@ -439,7 +507,7 @@ class _Reader:
         opened anew and read up to there without decoding.
         """
         if not (self._seekable and packet_pts is not None and self._seek(position, packet_pts)):
-            self._seekable = False
+            self._seekable &= position == 0
             if position < self.position or packet_pts is None:
                 self.close()
                 self._open()
@@ -461,6 +529,19 @@ class _Reader:
             return False
         self._packets, self.position = itertools.chain([landed], self._packets), int(places[0])
         return True
+
+
+def _declared(reader: _Reader) -> tuple[float, int]:
+    """Seconds of video and number of packets that the header promises, 0 where it does not say."""
+    stream: Any = reader.stream
+    container = reader.container
+    if "mp4" in container.format.name:  # after edit lists, which the frame count ignores
+        return float((stream.duration or 0) * stream.time_base), len(stream.index_entries)
+    if container.format.name == "avi":
+        return float((stream.duration or 0) * stream.time_base), stream.frames
+    if "matroska" in container.format.name and len(container.streams) == 1:
+        return (container.duration or 0) / av.time_base - float((stream.start_time or 0) * stream.time_base), 0
+    return 0.0, 0
 
 
 def _find(pts: np.ndarray, wanted: int | None) -> int:
@@ -535,19 +616,17 @@ def _refuse_what_is_no_video(path: str) -> None:
     elif not what and _is_text(head):
         what = "text"
     if what:
-        hint = "Predictor.encode treats an image as a one-frame video" if "image" in what else _TRY
-        raise VideoError(f"cannot open video: {path} is {what}, not a video; {hint}.")
+        raise _is_not_video(path, what)
+
+
+def _is_not_video(path: str, what: str) -> VideoError:
+    hint = "Predictor.encode treats an image as a one-frame video" if "image" in what else _TRY
+    return VideoError(f"cannot open video: {path} is {what}, not a video; {hint}.")
 
 
 def _is_text(head: bytes) -> bool:
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return True
-    printable = sum(byte >= 32 or byte in b"\t\n\r\f\x1b" for byte in head)
-    try:
-        head[: max(len(head) - 3, 1)].decode("utf-8")
-    except UnicodeDecodeError as error:
-        return error.start >= len(head) - 6 and printable == len(head)
-    return printable == len(head)
+    """No control characters in any 8-bit encoding, or a UTF-16 mark; 4 kB of any video hold some."""
+    return head.startswith((b"\xff\xfe", b"\xfe\xff")) or all(byte >= 32 or byte in b"\t\n\r\f\x1b" for byte in head)
 
 
 def _why_unreadable(path: str) -> str:
