@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 from torch import nn
 
-from clipbert.data.footage import package_file
 from clipbert.efficientnet import PIXEL_MEAN, PIXEL_STD, VARIANTS, EfficientNetLite, SameConv, load_efficientnet_lite
 
 NUM_PARAMETERS = {"lite0": 4_652_008, "lite1": 5_416_680, "lite2": 6_092_072}  # with the classifier's 1,281,000, as published
@@ -47,14 +46,14 @@ def test_the_grid_has_a_cell_for_every_32_pixels_rounded_up(variant: str, cells:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["data/chelsea.png"])
-def test_pretrained_features_recognise_a_cat(variant: str, loaded: EfficientNetLite, name: str) -> None:
-    if find_spec("skimage") is None:
-        pytest.skip("needs the package skimage")
+def test_pretrained_features_recognise_a_cat(variant: str, loaded: EfficientNetLite) -> None:
+    if (skimage := find_spec("skimage")) is None or skimage.origin is None:
+        pytest.skip("needs the package scikit-image")
+    photo = Path(skimage.origin).parent / "data/chelsea.png"
     classifier = nn.Linear(1280, 1000)
     state = torch.load(weights_of(variant), weights_only=True)
     classifier.load_state_dict({key: state[f"_fc.{key}"] for key in ("weight", "bias")})
-    cat = Image.open(package_file("skimage", name)).convert("RGB").resize((loaded.image_size, loaded.image_size))
+    cat = Image.open(photo).convert("RGB").resize((loaded.image_size, loaded.image_size))
     pixels = (torch.from_numpy(np.array(cat)) - torch.tensor(PIXEL_MEAN)) / torch.tensor(PIXEL_STD)
     logits = classifier(loaded(pixels.permute(2, 0, 1)[None].float()).mean(dim=(2, 3)))
     assert int(logits.argmax()) in IMAGENET_CATS
