@@ -277,7 +277,7 @@ class Video:
         table = None if order_unsaid else _table_from_packets(packets)
         if table is None or not self._begins_like(table):
             table = self._table_from_decoding(packets.duration[-1])
-            if not self._begins_like(table):
+            if not len(table.pts) or not self._begins_like(table):
                 raise VideoError(f"cannot open video: no frame of {self.path} can be decoded; download or export it again.")
         frame = next((frame for _, frame in self._recent if frame is not None), None) or self._first_sound_frame()
         if frame is None:
@@ -478,10 +478,11 @@ class _Reader:
         self.container.close()
 
     def packets(self) -> Iterator[Any]:
-        for packet in self._packets:
-            if packet.size or packet.pts is not None:  # else PyAV's end mark
-                self.position += 1
-                yield packet
+        with contextlib.suppress(IndexError):  # PyAV 18 at the end of a file whose streams multiply while it is read
+            for packet in self._packets:
+                if packet.size or packet.pts is not None:  # else PyAV's end mark
+                    self.position += 1
+                    yield packet
 
     def frames(self) -> Iterator[Any]:
         """Decoded frames from here to the end, in the decoder's order; None where it reports an error."""
@@ -521,7 +522,7 @@ class _Reader:
             self.container.seek(int(packet_pts[position]), stream=self.stream)
             self._packets = self.container.demux(self.stream)
             landed = next(self._packets)
-        except (av.FFmpegError, StopIteration):
+        except (av.FFmpegError, StopIteration, IndexError):
             return False
         places = np.flatnonzero(packet_pts == landed.pts) if landed.pts is not None else ()
         if len(places) != 1 or places[0] > position:

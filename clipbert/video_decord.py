@@ -40,15 +40,19 @@ class DecordFrames:
     def __init__(self, path: str) -> None:
         command = [sys.executable, __file__, path]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        header = self._answer()
-        self.num_frames, self.size = int(header["num_frames"]), (int(header["height"]), int(header["width"]))
+        try:
+            header = self._answer()
+        except ValueError:
+            self.close()
+            raise
+        self.num_frames, self.size = header["num_frames"], (header["height"], header["width"])
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """uint8[T, H, W, 3] for ascending indices."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(list(indices)).encode() + b"\n")
         self._process.stdin.flush()
-        count = int(self._answer()["num_bytes"])
+        count = self._answer()["num_bytes"]
         pixels = np.frombuffer(self._process.stdout.read(count), dtype=np.uint8)
         return pixels.reshape(len(indices), *self.size, 3)
 
@@ -60,7 +64,7 @@ class DecordFrames:
             if pipe is not None:
                 pipe.close()
 
-    def _answer(self) -> dict[str, str]:
+    def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         answer = json.loads(self._process.stdout.readline() or '{"error": "decord stopped"}')
         if "error" in answer:
