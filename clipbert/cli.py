@@ -192,10 +192,8 @@ def _show_answer(result: dict[str, Any]) -> None:
     for n, clip in enumerate(result["clips"], 1):
         own = max(clip["scores"])
         vote = f"{clip['answer'][:18]} {100 * own:.0f} %"
-        sign = "-" if clip["contribution"] < 0 else " "
-        print(
-            f"  {n:>4}  {clip['start']:7.2f} - {clip['end']:<7.2f}  {vote:<24} {clip['contribution']:+.3f} {sign}{_bar(abs(clip['contribution']) / largest, 12)}"
-        )
+        bar = ("-" if clip["contribution"] < 0 else " ") + _bar(abs(clip["contribution"]) / largest, 12)
+        print(f"  {n:>4}  {clip['start']:7.2f} - {clip['end']:<7.2f}  {vote:<24} {clip['contribution']:+.3f} {bar}")
     for notice in result["notices"]:
         print(f"\n  note: {notice}")
 

@@ -130,7 +130,10 @@ class ClipBertConfig(PreTrainedConfig):
 
 # what transformers itself passes to a configuration besides declared fields
 _HUGGING_FACE_KEYS = frozenset(
-    ["name_or_path", "attn_implementation", "output_attentions", "experts_implementation", "torch_dtype", "num_labels", "use_cache", "is_decoder", "tie_word_embeddings", "model_type", "auto_map", "trust_remote_code", "return_unused_kwargs"]
+    (
+        "name_or_path attn_implementation output_attentions experts_implementation torch_dtype num_labels use_cache is_decoder "
+        "tie_word_embeddings model_type auto_map trust_remote_code return_unused_kwargs"
+    ).split()
 )
 
 

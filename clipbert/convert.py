@@ -77,10 +77,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f"cannot read checkpoint: {path} is not a file.")
     try:
-        if path.suffix == ".safetensors":
-            content = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001  torch, pickle, zipfile and safetensors raise a dozen kinds for a bad file
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise ValueError(

@@ -5,12 +5,12 @@ import re
 
 import pytest
 import torch
-from clipbert.aggregation import aggregate
 from golden_sets import GOLDEN, golden
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from clipbert.aggregation import aggregate
 from clipbert.convert import convert_official, read_checkpoint
 from clipbert.processing import ClipBertProcessor, resize_and_pad, resized
 from clipbert.tasks import (

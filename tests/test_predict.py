@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from clipbert.aggregation import AGGREGATIONS, aggregate
 from conftest import GOLDEN
 from PIL import Image
 from tiny import HEADS, tiny_model, tiny_processor
 
+from clipbert.aggregation import AGGREGATIONS, aggregate
 from clipbert.predict import ClipBertPerClip, Predictor, content_hash
 from clipbert.types import EncodedVideo
 from clipbert.video import VideoError

