@@ -1,7 +1,7 @@
 """Open a video file, know when each of its frames is shown, give the frames asked for; never trust the file.
 
 Opening reads the packets (compressed frames), not the pictures: their times
-and key flags make a `_FrameTable`.  A wanted frame is decoded from the latest
+and key flags make a `FrameTable`.  A wanted frame is decoded from the latest
 key packet that surely precedes it, ascending, so a group of pictures is
 decoded once, up to its last wanted frame, and the reader jumps only over work.
 A frame is recognised by its presentation time, never by counting, except in
@@ -9,7 +9,6 @@ files whose packets do not say it (AVI with B-frames, raw streams): those are
 decoded through once at opening and always read from the start.
 """
 
-import contextlib
 import itertools
 import os
 import threading
@@ -17,49 +16,24 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import av
 import numpy as np
 import torch
-from av.stream import Disposition
 from jaxtyping import Float64, UInt8
 from torch import Tensor
 
 from clipbert.types import Clip, Timeline
+from clipbert.video_files import PartialDecodeError, VideoError, refuse_what_is_no_video
+from clipbert.video_packets import FrameTable, Packets, Reader, ascending, declared, find, is_hidden_vp8, table_from_packets
 
 if TYPE_CHECKING:
     from clipbert.video_decord import DecordFrames
 
 BACKENDS = ("pyav", "decord")
-MAX_REORDER = 32  # frames a codec may show later than it stores; H.264 and HEVC allow 16, fields double it
-_TRY = "try MP4, WebM, MOV, MKV, AVI or GIF"
 _Result = TypeVar("_Result")
-
-
-class VideoError(ValueError):
-    """A video that cannot be read: what, which file, what to do, in one line."""
-
-
-class PartialDecodeError(VideoError):
-    """Some of the frames asked for cannot be decoded; `missing` holds their indices."""
-
-    def __init__(self, message: str, missing: tuple[int, ...] = ()) -> None:
-        super().__init__(message)
-        self.missing = missing
-
-
-@dataclass(frozen=True)
-class _FrameTable:
-    """The frames in presentation order (F) and where decoding must start for each."""
-
-    pts: np.ndarray  # int64[F], ticks, ascending
-    start: np.ndarray  # int64[F], position in the file of the key packet to start from
-    packet_pts: np.ndarray | None  # int64[P] in file order; None if it does not identify packets
-    last_duration: int  # ticks, 0 if unsaid
-    by_order: bool  # frames are recognised by counting from the start
-    open_gop: bool  # some frame is stored after a key packet and shown before it
 
 
 class Video:
@@ -84,7 +58,7 @@ class Video:
         self._opening_notices: list[str] = []
         self._undecodable: set[int] = set()
         self._abandoned = False
-        self._reader: _Reader | None = None
+        self._reader: Reader | None = None
         self._decord: DecordFrames | None = None
         self._run: Iterator[tuple[int, Any]] | None = None
         self._run_start, self._run_is_damaged = 0, False
@@ -108,7 +82,7 @@ class Video:
         if backend not in BACKENDS:
             raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}.")
         video = cls(os.path.abspath(os.fspath(path)), time_limit_seconds)
-        _refuse_what_is_no_video(video.path)
+        refuse_what_is_no_video(video.path)
         try:
             video._within_time_limit(video._open)
             if backend == "decord":
@@ -261,7 +235,7 @@ class Video:
             self.frames_decoded += 1
             sound = (sound or bool(frame.key_frame)) and not frame.is_corrupt
             self._run_is_damaged |= not sound
-            index, count = (count if table.by_order else _find(table.pts, frame.pts)), count + 1
+            index, count = (count if table.by_order else find(table.pts, frame.pts)), count + 1
             if unchecked and index >= first and not (index == first and frame.key_frame):
                 self._table = replace(table, start=np.zeros_like(table.start))
                 yield from self._outputs(0)
@@ -271,10 +245,10 @@ class Video:
                 yield index, frame if sound else None
 
     def _open(self) -> None:
-        reader = self._reader = _Reader(self.path, self.time_limit_seconds)
+        reader = self._reader = Reader(self.path, self.time_limit_seconds)
         packets, complete = self._demux(reader)
         order_unsaid = reader.container.format.name == "avi" and reader.stream.codec_context.has_b_frames
-        table = None if order_unsaid else _table_from_packets(packets)
+        table = None if order_unsaid else table_from_packets(packets)
         if table is None or not self._begins_like(table):
             table = self._table_from_decoding(packets.duration[-1])
             if not len(table.pts) or not self._begins_like(table):
@@ -287,10 +261,10 @@ class Video:
         self.rotation = round(frame.rotation / 90) * 90
         self.size = self._stored_size if self.rotation % 180 == 0 else (frame.width, frame.height)
         self.timeline = self._make_timeline(reader.stream)
-        declared, expected = _declared(reader)
-        if not complete or expected > len(packets.pts) or (not expected and declared > self.duration + 0.5):
+        seconds_declared, expected = declared(reader)
+        if not complete or expected > len(packets.pts) or (not expected and seconds_declared > self.duration + 0.5):
             frames = f" of {expected}" if expected > self.num_frames else ""
-            seconds = f" of {declared:.1f} s" if declared > self.duration else ""
+            seconds = f" of {seconds_declared:.1f} s" if seconds_declared > self.duration else ""
             readable = f"{self.num_frames}{frames} frames could be read; using the readable part 0-{self.duration:.1f} s{seconds}"
             self._opening_notices.append(f"{readable}; the file is cut off or damaged.")
 
@@ -315,9 +289,9 @@ class Video:
         if why:
             raise VideoError(f'cannot open video: {self.path}; {why}; use backend="pyav".')
 
-    def _demux(self, reader: "_Reader") -> tuple["_Packets", bool]:
+    def _demux(self, reader: "Reader") -> tuple["Packets", bool]:
         """The packets' times and flags, and whether reading reached the end."""
-        packets, complete = _Packets([], [], [], []), True
+        packets, complete = Packets([], [], [], []), True
         vp8 = reader.stream.codec_context.name in ("vp8", "libvpx")
         try:
             for packet in reader.packets():
@@ -325,14 +299,14 @@ class Video:
                 packets.pts.append(packet.pts)
                 packets.duration.append(packet.duration or 0)
                 packets.key.append(packet.is_keyframe)
-                packets.shown.append(not packet.is_discard and not (vp8 and _is_hidden_vp8(packet)))
+                packets.shown.append(not packet.is_discard and not (vp8 and is_hidden_vp8(packet)))
         except av.FFmpegError:
             complete = False
         if not any(packets.shown):
             raise VideoError(f"cannot open video: {self.path} holds no video frame; it is cut off, download or export it again.")
         return packets, complete
 
-    def _begins_like(self, table: _FrameTable) -> bool:
+    def _begins_like(self, table: FrameTable) -> bool:
         """Whether the first two decoded frames are the first two of `table`, which then becomes the video's.
 
         Frames the decoder silently leaves out at the start (they need pictures
@@ -358,7 +332,7 @@ class Video:
     def _first_sound_frame(self) -> Any:
         return next((frame for i in range(len(self._table.pts)) if (frame := self._frame(i)) is not None), None)
 
-    def _table_from_decoding(self, last_duration: int) -> _FrameTable:
+    def _table_from_decoding(self, last_duration: int) -> FrameTable:
         """The table of a file whose packets do not say when frames are shown: decode it through once."""
         assert self._reader is not None
         self._reader.go_to(0, None)
@@ -367,11 +341,11 @@ class Video:
             self._proceed()
             if frame is not None:
                 pts.append(frame.pts)
-        ticks = _ascending(pts)
+        ticks = ascending(pts)
         if ticks is None:
             stream: Any = self._reader.stream
             ticks = np.arange(len(pts)) * max(round(1 / ((stream.average_rate or stream.guessed_rate or 25) * stream.time_base)), 1)
-        return _FrameTable(ticks, np.zeros(len(pts), np.int64), None, last_duration, by_order=True, open_gop=False)
+        return FrameTable(ticks, np.zeros(len(pts), np.int64), None, last_duration, by_order=True, open_gop=False)
 
     def _make_timeline(self, stream: Any) -> Timeline:
         pts, base = self._table.pts, stream.time_base
@@ -412,159 +386,6 @@ class Video:
         return future.result()
 
 
-@dataclass(frozen=True)
-class _Packets:
-    """One entry per packet (P), in file order, which is decoding order."""
-
-    pts: list[int | None]
-    duration: list[int]
-    key: list[bool]
-    shown: list[bool]
-
-
-def _table_from_packets(packets: _Packets) -> _FrameTable | None:
-    """The frame table, or None where the packets' times do not tell the frames' order."""
-    shown = np.array(packets.shown)
-    if any(pts is None for pts in packets.pts):
-        return None
-    packet_pts = np.array(packets.pts, dtype=np.int64)
-    position = np.flatnonzero(shown)
-    position = position[np.argsort(packet_pts[position], kind="stable")]
-    pts = packet_pts[position]
-    rank = np.argsort(np.argsort(position))
-    if (np.diff(pts) <= 0).any() or (np.abs(rank - np.arange(len(pts))) > MAX_REORDER).any():
-        return None
-    keys = np.flatnonzero(packets.key)
-    if (np.diff(packet_pts[keys]) <= 0).any():
-        keys = keys[:0]
-    last_key = np.searchsorted(packet_pts[keys], pts, side="right") - 1
-    start = np.where(last_key >= 0, keys[last_key] if len(keys) else 0, 0)
-    start = np.where(start <= position, start, 0)
-    nearest = keys[np.searchsorted(keys, position, side="right") - 1] if len(keys) else start
-    open_gop = bool((nearest > start).any())
-    return _FrameTable(pts, start, packet_pts, packets.duration[position[-1]], by_order=False, open_gop=open_gop)
-
-
-class _Reader:
-    """An open container and its decoder; `position` is the number of the packet that comes next."""
-
-    def __init__(self, path: str, time_limit_seconds: float) -> None:
-        self._path, self._limit, self._seekable = path, time_limit_seconds, True
-        self._open()
-
-    def _open(self) -> None:
-        try:
-            self.container = av.open(self._path, metadata_errors="replace", timeout=self._limit, container_options={"protocol_whitelist": "file"})
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise VideoError(f"cannot open video: {self._path} {_why_unreadable(self._path)}.") from error
-        format_name = self.container.format.name
-        if format_name.endswith("_pipe") or format_name == "image2":
-            self.close()
-            raise _is_not_video(self._path, "an image")
-        if not self.container.streams:
-            self.close()
-            raise VideoError(f"cannot open video: {self._path} {_why_unreadable(self._path)}.")
-        videos = [s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic]
-        if not videos or videos[0].codec_context is None:
-            what = "holds a codec this build cannot decode" if videos else "has no video stream (only sound, subtitles or cover art)"
-            self.close()
-            raise VideoError(f"cannot open video: {self._path} {what}; {_TRY}.")
-        self.stream = videos[0]
-        self.stream.codec_context.thread_type, self.stream.codec_context.thread_count = "NONE", 1
-        self._packets, self.position = self.container.demux(self.stream), 0
-
-    def close(self) -> None:
-        self._packets: Iterator[Any] = iter(())
-        self.container.close()
-
-    def packets(self) -> Iterator[Any]:
-        with contextlib.suppress(IndexError):  # PyAV 18 at the end of a file whose streams multiply while it is read
-            for packet in self._packets:
-                if packet.size or packet.pts is not None:  # else PyAV's end mark
-                    self.position += 1
-                    yield packet
-
-    def frames(self) -> Iterator[Any]:
-        """Decoded frames from here to the end, in the decoder's order; None where it reports an error."""
-        packets = self.packets()
-        packet = None
-        while True:
-            with contextlib.suppress(av.FFmpegError):
-                packet = next(packets, None)
-            try:
-                yield from self.stream.codec_context.decode(packet)
-            except av.EOFError:
-                return
-            except av.FFmpegError:
-                yield None
-            if packet is None:
-                return
-            packet = None
-
-    def go_to(self, position: int, packet_pts: np.ndarray | None) -> None:
-        """Make the packet at `position` the next one, with an empty decoder.
-
-        Seeks, then checks where it landed; a container that overshoots is
-        opened anew and read up to there without decoding.
-        """
-        if not (self._seekable and packet_pts is not None and self._seek(position, packet_pts)):
-            self._seekable &= position == 0
-            if position < self.position or packet_pts is None:
-                self.close()
-                self._open()
-            self.stream.codec_context.flush_buffers()
-        while self.position < position and next(self.packets(), None) is not None:
-            pass
-
-    def _seek(self, position: int, packet_pts: np.ndarray) -> bool:
-        """Whether the container could place the reader at or before the packet at `position`."""
-        try:
-            self.container.seek(int(packet_pts[position]), stream=self.stream)
-            self._packets = self.container.demux(self.stream)
-            landed = next(self._packets)
-        except (av.FFmpegError, StopIteration, IndexError):
-            return False
-        places = np.flatnonzero(packet_pts == landed.pts) if landed.pts is not None else ()
-        if len(places) != 1 or places[0] > position:
-            self.position = len(packet_pts)
-            return False
-        self._packets, self.position = itertools.chain([landed], self._packets), int(places[0])
-        return True
-
-
-def _declared(reader: _Reader) -> tuple[float, int]:
-    """Seconds of video and number of packets that the header promises, 0 where it does not say."""
-    stream: Any = reader.stream
-    container = reader.container
-    if "mp4" in container.format.name:  # after edit lists, which the frame count ignores
-        return float((stream.duration or 0) * stream.time_base), len(stream.index_entries)
-    if container.format.name == "avi":
-        return float((stream.duration or 0) * stream.time_base), stream.frames
-    if "matroska" in container.format.name and len(container.streams) == 1:
-        return (container.duration or 0) / av.time_base - float((stream.start_time or 0) * stream.time_base), 0
-    return 0.0, 0
-
-
-def _find(pts: np.ndarray, wanted: int | None) -> int:
-    """The index of `wanted` in ascending `pts`, len(pts) if it is not there."""
-    index = int(np.searchsorted(pts, wanted)) if wanted is not None else len(pts)
-    return index if index < len(pts) and pts[index] == wanted else len(pts)
-
-
-def _ascending(pts: list[int | None]) -> np.ndarray | None:
-    """The presentation times of frames in output order, or None where they make no sense."""
-    if any(p is None for p in pts):
-        return None
-    ticks = np.array(pts, dtype=np.int64)
-    rank = np.argsort(np.argsort(ticks, kind="stable"))
-    return np.sort(ticks) if (np.abs(rank - np.arange(len(ticks))) <= MAX_REORDER).all() else None
-
-
-def _is_hidden_vp8(packet: Any) -> bool:
-    """Whether a VP8 frame is only a reference for others (RFC 6386 section 9.1: show_frame is bit 4)."""
-    return not bytes(packet)[0] >> 4 & 1
-
-
 def _ranges(indices: Iterable[int]) -> str:
     """Sorted indices as "0-3, 7", at most eight ranges."""
     spans: list[list[int]] = []
@@ -575,67 +396,3 @@ def _ranges(indices: Iterable[int]) -> str:
             spans.append([i, i])
     words = [f"{a}" if a == b else f"{a}-{b}" for a, b in spans]
     return ", ".join(words[:8]) + (f" and {len(words) - 8} more ranges" if len(words) > 8 else "")
-
-
-_CONTAINERS = {b"\x1aE\xdf\xa3": "Matroska/WebM", b"RIFF": "AVI", b"GIF8": "GIF", b"FLV\x01": "FLV", b"OggS": "Ogg"}
-_NOT_VIDEO = {
-    b"\xff\xd8\xff": "an image (JPEG)",
-    b"\x89PNG": "an image (PNG)",
-    b"BM": "an image (BMP)",
-    b"II*\0": "an image (TIFF)",
-    b"MM\0*": "an image (TIFF)",
-    b"PK\x03\x04": "a zip archive",
-    b"\x1f\x8b": "a gzip archive",
-    b"7z\xbc\xaf": "a 7z archive",
-    b"Rar!": "a rar archive",
-    b"%PDF": "a PDF document",
-    b"\x7fELF": "a program",
-    b"MZ": "a program",
-}
-
-
-def _refuse_what_is_no_video(path: str) -> None:
-    """Raise VideoError for what can be told from the first bytes; the demuxer judges the rest."""
-    try:
-        if os.path.isdir(path):
-            raise VideoError(f"cannot open video: {path} is a directory; name a file in it.")
-        if not os.path.exists(path):
-            raise VideoError(f"cannot open video: {path} does not exist; check the path.")
-        if not os.path.isfile(path):
-            raise VideoError(f"cannot open video: {path} is not a regular file; save it to one first.")
-        with open(path, "rb") as file:
-            head = file.read(4096)
-    except OSError as error:
-        raise VideoError(f"cannot open video: {path} cannot be read ({error.strerror}); check its permissions.") from error
-    if not head:
-        raise VideoError(f"cannot open video: {path} is empty (0 bytes); download or export it again.")
-    what = next((name for magic, name in _NOT_VIDEO.items() if head.startswith(magic)), None)
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        what = "an image (WebP)"
-    elif head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"avif"):
-        what = "an image (HEIF)"
-    elif not what and _is_text(head):
-        what = "text"
-    if what:
-        raise _is_not_video(path, what)
-
-
-def _is_not_video(path: str, what: str) -> VideoError:
-    hint = "Predictor.encode treats an image as a one-frame video" if "image" in what else _TRY
-    return VideoError(f"cannot open video: {path} is {what}, not a video; {hint}.")
-
-
-def _is_text(head: bytes) -> bool:
-    """No control characters in any 8-bit encoding, or a UTF-16 mark; 4 kB of any video hold some."""
-    return head.startswith((b"\xff\xfe", b"\xfe\xff")) or all(byte >= 32 or byte in b"\t\n\r\f\x1b" for byte in head)
-
-
-def _why_unreadable(path: str) -> str:
-    with open(path, "rb") as file:
-        head = file.read(12)
-    if head[4:8] in (b"ftyp", b"mdat", b"moov", b"wide", b"free"):
-        return "has no usable index (moov atom missing or damaged): it is cut off; download or export it again"
-    container = next((name for magic, name in _CONTAINERS.items() if head.startswith(magic)), None)
-    if container:
-        return f"has a damaged or cut-off {container} header; download or export it again"
-    return f"is not a video that can be decoded (unknown contents); {_TRY}"

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from videos import copy_packets, repeat_packets, rotate, write_sound, write_video
 
-from clipbert import video as video_module
+from clipbert import video_packets
 from clipbert.video import PartialDecodeError, Video, VideoError
 
 ROOT = Path(__file__).parents[1]
@@ -439,13 +439,13 @@ def test_two_hours_cost_what_their_sampled_clips_cost(tmp_path, suffix):
 
 
 def test_a_time_limit_counts_from_the_last_sign_of_progress(plain, monkeypatch):
-    slow = video_module._Reader.frames
+    slow = video_packets.Reader.frames
 
     def slowed(self):
         for frame in slow(self):
             time.sleep(0.03)
             yield frame
 
-    monkeypatch.setattr(video_module._Reader, "frames", slowed)
+    monkeypatch.setattr(video_packets.Reader, "frames", slowed)
     with Video.open(plain, time_limit_seconds=0.5) as video:
         assert len(video.frames_by_index(range(29)).frames) == 29  # 0.9 s in all
