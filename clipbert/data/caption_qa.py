@@ -4,12 +4,13 @@ A caption is split into lower-case words and matched against small word lists
 and a few shapes ("SUBJECT is VERBing", "COLOR THING", "NUMBER THINGS"); what
 fits no template gives no pair, so precision beats recall.  Every answer is a
 word of the caption, except "no", which asks for a thing that no caption of the
-picture names.
+picture names.  A picture has one color, count or animal to ask for: the one
+that most captions name, or none where they disagree evenly.
 """
 
 import random
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -34,7 +35,7 @@ PLACES = frozenset(
 )
 NOT_VERBS = frozenset(  # nouns in -ing, and verbs that say nothing alone
     (
-        "something nothing everything anything morning evening during king ring building ceiling string spring wing thing railing "
+        "something nothing everything anything morning evening during king ring building ceiling string spring wing swing thing railing "
         "clothing being going getting taking trying using attempting having setting doing beginning starting preparing looking"
     ).split()
 )
@@ -53,6 +54,18 @@ STOPS = frozenset(
         "towards together"
     ).split()
 )
+VERBS = frozenset(  # as "wearing blue jumps", "a black shirt feeds ice cream": they end a noun phrase
+    (
+        "plays jumps runs stands sits lays lies walks rides holds swings climbs leaps looks catches throws chases carries swims watches "
+        "smiles poses takes feeds eats drinks pulls pushes makes gets goes tries wears does has kicks hits flies rests hangs leans slides "
+        "skis surfs reaches waits crosses enjoys performs dances talks speaks balances wades splashes bends stand sit lay lie walk ride "
+        "hold play jump run look watch pose take have fly rest wait"
+    ).split()
+)
+NO_THINGS = frozenset(
+    ("hair haired day night light picture photo photograph image scene background side top front other others one ones group pair").split()
+)
+SINGLE_TRUTH = ("color", "count", "animal")
 GARMENTS = frozenset(
     ("shirt hat jacket dress coat shorts pants jeans helmet suit sweater hoodie vest cap uniform sunglasses glasses swimsuit costume tie").split()
 )
@@ -75,11 +88,17 @@ def words_of(caption: str) -> list[str]:
 def derive(captions: Sequence[str]) -> list[QuestionAnswer]:
     """All pairs of one picture or clip, in caption order, the same question asked at most once per answer."""
     found: dict[tuple[str, str], QuestionAnswer] = {}
+    named: dict[str, Counter[str]] = defaultdict(Counter)
     for caption in captions:
         for pair in _from_caption(caption):
             pair = replace(pair, answer=SAME.get(pair.answer, pair.answer))
             found.setdefault((pair.question, pair.answer), pair)
-    return list(found.values())
+            named[pair.question][pair.answer] += 1
+    return [pair for pair in found.values() if pair.kind not in SINGLE_TRUTH or _stands_out(pair.answer, named[pair.question])]
+
+
+def _stands_out(answer: str, named: Counter[str]) -> bool:
+    return all(named[answer] > count for other, count in named.items() if other != answer)
 
 
 def _from_caption(caption: str) -> Iterable[QuestionAnswer]:
@@ -87,41 +106,46 @@ def _from_caption(caption: str) -> Iterable[QuestionAnswer]:
     for i, word in enumerate(words):
         rest = words[i + 1 :]
         subject = CROWDS.get(word, word)
-        if word in PEOPLE or word in ANIMALS or word in CROWDS:
+        if (word in PEOPLE or word in ANIMALS or word in CROWDS) and _is_subject(words, i):
             yield from _of_subject(words, word, subject, rest, caption)
-        if word in COLORS and words[max(i - 1, 0)] != "and" and (thing := _thing([word, *rest])):
+        if word in COLORS and words[max(i - 1, 0)] != "and" and (thing := _thing([word, *rest])) and thing not in PEOPLE | CROWDS.keys():
             be = "are" if thing.endswith("s") and not thing.endswith("ss") else "is"
             yield QuestionAnswer(f"what color {be} the {thing}?", word, "color", caption)
         if word in NUMBERS and rest:
             thing = next((w for w in rest[:3] if w.endswith("s") or w in CROWDS), None)
-            if thing and not thing.endswith("ss"):
+            if thing and not thing.endswith("ss") and thing not in VERBS | NO_THINGS and not {"other", "more"} & set(rest[:3]):
                 yield QuestionAnswer(f"how many {thing} are there?", NUMBERS[word], "count", caption)
         singular = word if word in ANIMALS else word.removesuffix("s")
-        if singular in ANIMALS:
+        if singular in ANIMALS and words[max(i - 1, 0)] not in ("teddy", "hot", "stuffed", "toy"):
             yield QuestionAnswer("what animal is it?", singular, "animal", caption)
 
 
 def _of_subject(words: list[str], word: str, subject: str, rest: list[str], caption: str) -> Iterable[QuestionAnswer]:
     be = "are" if word in CROWDS else "is"
     verb, after = _verb(rest)
-    if verb:
+    thing = _thing(after) if verb in TRANSITIVE or verb == "wearing" else None
+    if verb == "wearing" and thing in GARMENTS:
+        yield QuestionAnswer(f"what {be} the {word} wearing?", thing, "wearing", caption)
+    elif verb and verb != "wearing":
         yield QuestionAnswer(f"what {be} the {word} doing?", verb, "doing", caption)
-        thing = _thing(after) if verb in TRANSITIVE else None
-        yield QuestionAnswer(f"who is {verb}{' the ' + thing if thing else ''}?", subject, "who", caption)
+        article = "the " if after and after[0] in ARTICLES else ""
+        yield QuestionAnswer(f"who is {verb}{' ' + article + thing if thing else ''}?", subject, "who", caption)
         if thing:
             yield QuestionAnswer(f"what {be} the {word} {verb}?", thing, "what", caption)
-        if verb == "wearing":
-            garment = _thing(after)
-            if garment in GARMENTS:
-                yield QuestionAnswer(f"what {be} the {word} wearing?", garment, "wearing", caption)
     for j, preposition in enumerate(rest[:-1]):
-        if preposition in (".", "and"):
+        if preposition in (".", "and") or preposition in PEOPLE | CROWDS.keys():
             break
         if preposition in ("in", "on", "at", "through", "into", "down", "across"):
             place = _thing(rest[j + 1 :])
             if place in PLACES:
                 yield QuestionAnswer(f"where {be} the {word}?", place, "where", caption)
                 break
+
+
+def _is_subject(words: Sequence[str], i: int) -> bool:
+    """Not the "baby" of "baby swing": what follows a subject is a verb, a preposition or nothing."""
+    follower = words[i + 1] if i + 1 < len(words) else "."
+    return follower in STOPS | VERBS or (follower.endswith("ing") and follower not in NOT_VERBS) or words[i] in CROWDS
 
 
 def _verb(rest: list[str]) -> tuple[str | None, list[str]]:
@@ -137,9 +161,9 @@ def _verb(rest: list[str]) -> tuple[str | None, list[str]]:
 
 def _thing(after: list[str]) -> str | None:
     """The last word of the noun phrase that `after` begins with."""
-    phrase = []
+    phrase: list[str] = []
     for word in after:
-        if word in STOPS or word.endswith("ing"):
+        if word in STOPS | VERBS or word.endswith("ing"):
             break
         phrase.append(word)
     if not 1 <= len(phrase) <= 5 or (phrase[0] not in ARTICLES | COLORS | NUMBERS.keys() and len(phrase) > 1):
@@ -148,7 +172,7 @@ def _thing(after: list[str]) -> str | None:
 
 
 def _is_thing(word: str) -> bool:
-    return word.isalpha() and len(word) > 2 and word not in STOPS | ARTICLES | COLORS and not word.endswith("ing")
+    return word.isalpha() and len(word) > 2 and word not in STOPS | ARTICLES | COLORS | VERBS | NO_THINGS and not word.endswith("ing")
 
 
 def yes_no(captions_by_item: Sequence[Sequence[str]], seed: int) -> list[list[QuestionAnswer]]:
