@@ -52,7 +52,7 @@ def _decord() -> str:
 def _devices() -> dict[str, str]:
     import torch
 
-    from clipbert.predict import computes_bfloat16
+    from clipbert.per_clip import computes_bfloat16
 
     cpu = torch.device("cpu")
     bf16 = "computes in bfloat16 (--dtype auto)" if computes_bfloat16(cpu) else "float32 only"

@@ -1,111 +1,36 @@
 """Encode a video once, ask it many questions.
 
-Of a model `Predictor` needs two calls (`PerClipModel`): frames to features, and
-features with texts to clip logits.  Three bounded caches, keyed by content,
+Of a model `Predictor` needs two calls (`clipbert.per_clip.PerClipModel`).  Three bounded caches, keyed by content,
 stand between the stages: decoded frames, frame features, clip logits.  A new
 question never decodes or runs the CNN again; a new aggregation runs no model.
 """
 
-import hashlib
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps
+from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from clipbert.aggregation import AGGREGATIONS, aggregate, shapley
 from clipbert.config import check_known
 from clipbert.model import ClipBertForSequenceClassification
-from clipbert.processing import ClipBertProcessor, TextPieces
+from clipbert.per_clip import ClipBertPerClip, PerClipModel
+from clipbert.processing import ClipBertProcessor
 from clipbert.sampling import ClipTimes, sample_clips, sweep_plan
+from clipbert.source import Source, digest, source_of
 from clipbert.tasks import TASKS, choices_as_answers, match_log_odds
 from clipbert.types import EncodedVideo, Prediction, Timeline
-from clipbert.video import Video, VideoError
+from clipbert.video import VideoError
 
 MODELS = Path(__file__).parent / "models"
 BUNDLED = ("real", "synthetic")
 FRAMES_AT_ONCE = 32
-ROWS_AT_ONCE = 256
 Progress = Callable[[str, int, int], None]  # stage, done, total
-
-
-class PerClipModel(Protocol):
-    """What `Predictor` needs of a model.  ClipBERT is one implementation."""
-
-    name: str
-    fingerprint: str
-    heads: dict[str, str]  # head name -> kind, as in HeadConfig
-
-    def encode(self, frames: UInt8[Tensor, "F 3 H W"]) -> Float[Tensor, "F h w D"]:
-        """Features of frames, each frame on its own."""
-        ...
-
-    def score(self, features: Float[Tensor, "N T h w D"], texts: Sequence[str], head: str) -> Float[Tensor, "M N J"]:
-        """Each clip's logits for each text."""
-        ...
-
-    def labels(self, head: str) -> tuple[str, ...]:
-        """The answer behind each output of a classifier head; "" for an output that is never an answer."""
-        ...
-
-    def pieces(self, text: str) -> TextPieces:
-        """How the model's tokenizer sees a text."""
-        ...
-
-
-class ClipBertPerClip:
-    """ClipBERT behind `PerClipModel`: BatchNorm folded, channels-last, in chunks of a bounded size."""
-
-    def __init__(self, model: ClipBertForSequenceClassification, processor: ClipBertProcessor, *, name: str, device: str, dtype: str) -> None:
-        self.name, self.processor = name, processor
-        self.device, self.dtype = _device(device), _dtype(dtype, _device(device))
-        self.model = model.eval()
-        torch.nn.Module.to(self.model, self.device)
-        self.backbone = model.clipbert.backbone.folded()
-        self.heads = {head: self.model.config.head(head).kind for head in self.model.config.heads or {}}
-        self.fingerprint = _fingerprint(model, processor, self.dtype)
-
-    def _precision(self) -> Any:
-        return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)
-
-    @torch.inference_mode()
-    def encode(self, frames: UInt8[Tensor, "F 3 H W"]) -> Float[Tensor, "F h w D"]:
-        pixels = self.processor.pixels(frames.to(self.device))
-        with self._precision():
-            return self.backbone(pixels.contiguous(memory_format=torch.channels_last)).float()
-
-    @torch.inference_mode()
-    def score(self, features: Float[Tensor, "N T h w D"], texts: Sequence[str], head: str) -> Float[Tensor, "M N J"]:
-        clips_at_once = min(len(features), ROWS_AT_ONCE)
-        texts_at_once = max(1, ROWS_AT_ONCE // clips_at_once)
-        order = sorted(range(len(texts)), key=lambda m: len(texts[m]))  # texts of like length share a batch, so little is padded
-        rows: dict[int, Tensor] = {}
-        for first in range(0, len(order), texts_at_once):
-            some = order[first : first + texts_at_once]
-            input_ids, attention_mask = (x.to(self.device) for x in self.processor.texts([texts[m] for m in some]))
-            index = torch.zeros(len(some), dtype=torch.int64, device=self.device)
-            with self._precision():
-                parts = [
-                    self.model.score(part.to(self.device)[None], input_ids, attention_mask, index, head).float()
-                    for part in features.split(clips_at_once)
-                ]
-            rows |= dict(zip(some, torch.cat(parts, dim=1).cpu() / self.model.config.head(head).temperature, strict=True))
-        return torch.stack([rows[m] for m in range(len(texts))])
-
-    def labels(self, head: str) -> tuple[str, ...]:
-        settings = self.model.config.head(head)
-        return tuple(settings.labels) or tuple(f"answer {j}" for j in range(settings.num_outputs))
-
-    def pieces(self, text: str) -> TextPieces:
-        return self.processor.pieces(text)
 
 
 class _Cache:
@@ -196,7 +121,7 @@ class Predictor:
         """
         given = {"num_clips": num_clips, "num_frames": num_frames, "fps": fps, "policy": policy, "seed": seed}
         settings = replace(self.sampling, **{k: v for k, v in given.items() if v is not None})
-        source = _source(video, backend)
+        source = source_of(video, backend)
         timeline, _ = self._timeline(source)
         clips = sample_clips(
             timeline, num_clips=settings.num_clips, num_frames=settings.num_frames, fps=settings.fps, policy=settings.policy,
@@ -204,7 +129,7 @@ class Predictor:
         )  # fmt: skip
         return self._encode_clips(source, clips, settings.policy, progress)
 
-    def _timeline(self, source: "_Source") -> tuple[Timeline, tuple[str, ...]]:
+    def _timeline(self, source: Source) -> tuple[Timeline, tuple[str, ...]]:
         if source.key not in self._timelines:
             with source.open() as opened:
                 self._timelines[source.key] = (opened.timeline, tuple(opened.notices))
@@ -212,7 +137,7 @@ class Predictor:
                 self._timelines.popitem(last=False)
         return self._timelines[source.key]
 
-    def _encode_clips(self, source: "_Source", clips: Sequence[ClipTimes], policy: str, progress: Progress | None) -> EncodedVideo:
+    def _encode_clips(self, source: Source, clips: Sequence[ClipTimes], policy: str, progress: Progress | None) -> EncodedVideo:
         timeline, notices = self._timeline(source)
         wanted = sorted({int(i) for clip in clips for i in clip.frame_index})
         found, missing = self._frame_features(source, wanted, progress)
@@ -229,13 +154,13 @@ class Predictor:
             times=torch.stack([clip.times for clip in kept]),
             spans=torch.tensor([[clip.start, clip.end] for clip in kept], dtype=torch.float64),
             duration=timeline.duration,
-            key=_digest(source.key, self.model.fingerprint, repr(picked)),
+            key=digest(source.key, self.model.fingerprint, repr(picked)),
             policy=policy,
             shortened=tuple(bool(clip.shortened) for clip in kept),
             notices=notices,
         )
 
-    def _frame_features(self, source: "_Source", wanted: Sequence[int], progress: Progress | None) -> tuple[dict[int, Tensor], set[int]]:
+    def _frame_features(self, source: Source, wanted: Sequence[int], progress: Progress | None) -> tuple[dict[int, Tensor], set[int]]:
         """Features of the wanted source frames, and those that cannot be decoded."""
         found: dict[int, Tensor] = {}
         for i in wanted:
@@ -262,7 +187,7 @@ class Predictor:
             flush()
         return found, set(todo) - decoded
 
-    def _frames(self, source: "_Source", wanted: Sequence[int]) -> Any:
+    def _frames(self, source: Source, wanted: Sequence[int]) -> Any:
         """Yield (source frame index, uint8[3, H, W]) of the decodable ones among `wanted`."""
         cached = {i: frame for i in wanted if (frame := self.frames.get((source.key, i))) is not None}
         yield from cached.items()
@@ -369,7 +294,7 @@ class Predictor:
         Where clips of the policy nest, all sizes come from one encoding.
         """
         sampling = replace(self.sampling, **{k: v for k, v in {"policy": policy, **settings}.items() if v is not None})
-        source = _source(video, None)
+        source = source_of(video, None)
         timeline, _ = self._timeline(source)
         plan = sweep_plan(
             timeline, sizes, num_frames=sampling.num_frames, fps=sampling.fps, policy=sampling.policy,
@@ -382,7 +307,7 @@ class Predictor:
         for size, members in plan.index.items():
             part = replace(
                 encoded, features=encoded.features[list(members)], times=encoded.times[list(members)], spans=encoded.spans[list(members)],
-                shortened=tuple(encoded.shortened[i] for i in members), key=_digest(encoded.key, repr(members)),
+                shortened=tuple(encoded.shortened[i] for i in members), key=digest(encoded.key, repr(members)),
             )  # fmt: skip
             for how in AGGREGATIONS:
                 prediction = self.answer(part, question, choices=choices, aggregation=how)
@@ -418,7 +343,7 @@ class Predictor:
 
 def check_readable(video: str | Path, backend: str | None = None) -> None:
     """Raise VideoError unless `video` opens as a video or an image."""
-    with _source(video, backend).open():
+    with source_of(video, backend).open():
         pass
 
 
@@ -445,107 +370,3 @@ def model_folder(name: str | Path) -> Path:
     if not (folder / "config.json").is_file():
         raise ValueError(f"no model {str(name)!r}: give {' or '.join(bundled)}, or a folder with config.json, processor.json and model.safetensors.")
     return folder
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Something frames come from, with the hash of its content."""
-
-    name: str
-    key: str
-    open: Callable[[], Any]
-
-
-class _OneFrame:
-    """An image as a one-frame video."""
-
-    notices: tuple[str, ...] = ()
-
-    def __init__(self, image: Image.Image) -> None:
-        self.frame = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
-        self.timeline = Timeline.regular(1, 1.0)
-
-    def __enter__(self) -> "_OneFrame":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        pass
-
-    def decode(self, indices: Sequence[int]) -> tuple[dict[int, Tensor], tuple[int, ...]]:
-        return dict.fromkeys(indices, self.frame), ()
-
-
-def _source(video: str | Path | Image.Image, backend: str | None) -> _Source:
-    if isinstance(video, Image.Image):
-        one = _OneFrame(video)
-        return _Source("the image", _digest(one.frame.numpy().tobytes()), lambda: one)
-    path = Path(video)
-    image = _still(path)
-    if image is not None:
-        one = _OneFrame(image)
-        return _Source(path.name, _digest(one.frame.numpy().tobytes()), lambda: one)
-    key = content_hash(path) if path.is_file() else str(path)
-    return _Source(path.name, _digest(key, backend or os.environ.get("CLIPBERT_VIDEO_BACKEND", "")), lambda: Video.open(path, backend=backend))
-
-
-def _still(path: Path) -> Image.Image | None:
-    """The file as an image, turned upright, if it is a still one."""
-    if not path.is_file():
-        return None
-    try:
-        with Image.open(path) as image:
-            if getattr(image, "n_frames", 1) > 1 or image.format in ("GIF", "MPEG"):
-                return None
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError, SyntaxError):
-        return None
-
-
-def content_hash(path: Path) -> str:
-    """Hash of a file's content: all of it up to 64 MB; of larger files the size, time of change and 64 spread blocks of 64 kB."""
-    size, digest = path.stat().st_size, hashlib.sha256()
-    with path.open("rb") as file:
-        if size <= 64 << 20:
-            digest.update(file.read())
-        else:
-            digest.update(f"{size} {path.stat().st_mtime_ns}".encode())
-            for k in range(64):
-                file.seek(k * (size - (1 << 16)) // 63)
-                digest.update(file.read(1 << 16))
-    return digest.hexdigest()
-
-
-def _digest(*parts: str | bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part if isinstance(part, bytes) else part.encode())
-        digest.update(b"\0")
-    return digest.hexdigest()[:32]
-
-
-def _fingerprint(model: ClipBertForSequenceClassification, processor: ClipBertProcessor, dtype: torch.dtype) -> str:
-    digest = hashlib.sha256(repr((model.config.to_json_string(), processor.image_size, processor.max_text_length, dtype)).encode())
-    for name, tensor in model.state_dict().items():
-        digest.update(f"{name} {tensor.double().sum().item()!r}".encode())
-    return digest.hexdigest()[:16]
-
-
-def _device(device: str) -> torch.device:
-    check_known("device", device, ("auto", "cpu", "cuda"))
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device cuda is not available on this machine; use auto or cpu.")
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _dtype(dtype: str, device: torch.device) -> torch.dtype:
-    check_known("dtype", dtype, ("auto", "float32", "bfloat16"))
-    if dtype == "auto":
-        return torch.bfloat16 if computes_bfloat16(device) else torch.float32
-    return torch.bfloat16 if dtype == "bfloat16" else torch.float32
-
-
-def computes_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies in bfloat16, rather than emulating it slowly."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu._is_avx512_bf16_supported())

@@ -9,11 +9,12 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "clipbert"
 LAYERS = (
     ("types", "config"),
-    ("video", "sampling", "aggregation", "metrics", "resnet", "efficientnet"),
+    ("video", "video_files", "video_packets", "video_decord", "sampling", "aggregation", "metrics", "resnet", "efficientnet"),
     ("processing", "backbone", "transformer"),
     ("model", "tasks"),
     ("data.footage", "data.caption_qa", "data"),
-    ("predict", "convert"),
+    ("per_clip", "source", "convert"),
+    ("predict",),
     ("doctor",),
     ("viz",),
     ("cli", "__main__", "__init__"),

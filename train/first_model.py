@@ -218,7 +218,8 @@ class Trainer:
     def contrast_loss(self, pictures: list[Picture]) -> Tensor:
         """InfoNCE in both directions plus binary cross-entropy, so that the logit is a log-odds too."""
         head, trunk = self.model.heads["contrast"], self.model.clipbert
-        visual = head.embed_clips(trunk, self.features([view(p, self.rng) for p in pictures]))[:, 0]
+        pooled = [view(p, self.rng).mean((1, 2), keepdim=True) for p in pictures]  # the projection is linear, so the mean may come first
+        visual = head.embed_clips(trunk, self.features(pooled))[:, 0]
         text = head.embed_texts(trunk, *self.processor.texts([self.rng.choice(p.captions) for p in pictures]))
         cosine, target = text @ visual.T, torch.arange(len(pictures))
         both = F.cross_entropy(20 * cosine, target) + F.cross_entropy(20 * cosine.T, target)

@@ -1,0 +1,118 @@
+"""What `Predictor` needs of a model, and ClipBERT behind it.
+
+Two calls: frames to features, and features with texts to clip logits.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from clipbert.config import check_known
+from clipbert.model import ClipBertForSequenceClassification
+from clipbert.processing import ClipBertProcessor, TextPieces
+
+ROWS_AT_ONCE = 256  # (text, clip) pairs in one forward pass
+
+
+class PerClipModel(Protocol):
+    """What `Predictor` needs of a model.  ClipBERT is one implementation."""
+
+    name: str
+    fingerprint: str
+    heads: dict[str, str]  # head name -> kind, as in HeadConfig
+
+    def encode(self, frames: UInt8[Tensor, "F 3 H W"]) -> Float[Tensor, "F h w D"]:
+        """Features of frames, each frame on its own."""
+        ...
+
+    def score(self, features: Float[Tensor, "N T h w D"], texts: Sequence[str], head: str) -> Float[Tensor, "M N J"]:
+        """Each clip's logits for each text."""
+        ...
+
+    def labels(self, head: str) -> tuple[str, ...]:
+        """The answer behind each output of a classifier head; "" for an output that is never an answer."""
+        ...
+
+    def pieces(self, text: str) -> TextPieces:
+        """How the model's tokenizer sees a text."""
+        ...
+
+
+class ClipBertPerClip:
+    """ClipBERT behind `PerClipModel`: BatchNorm folded, channels-last, in chunks of a bounded size."""
+
+    def __init__(self, model: ClipBertForSequenceClassification, processor: ClipBertProcessor, *, name: str, device: str, dtype: str) -> None:
+        self.name, self.processor = name, processor
+        self.device, self.dtype = _device(device), _dtype(dtype, _device(device))
+        self.model = model.eval()
+        torch.nn.Module.to(self.model, self.device)
+        self.backbone = model.clipbert.backbone.folded()
+        self.heads = {head: self.model.config.head(head).kind for head in self.model.config.heads or {}}
+        self.fingerprint = _fingerprint(model, processor, self.dtype)
+
+    def _precision(self) -> Any:
+        return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)
+
+    @torch.inference_mode()
+    def encode(self, frames: UInt8[Tensor, "F 3 H W"]) -> Float[Tensor, "F h w D"]:
+        pixels = self.processor.pixels(frames.to(self.device))
+        with self._precision():
+            return self.backbone(pixels.contiguous(memory_format=torch.channels_last)).float()
+
+    @torch.inference_mode()
+    def score(self, features: Float[Tensor, "N T h w D"], texts: Sequence[str], head: str) -> Float[Tensor, "M N J"]:
+        clips_at_once = min(len(features), ROWS_AT_ONCE)
+        texts_at_once = max(1, ROWS_AT_ONCE // clips_at_once)
+        order = sorted(range(len(texts)), key=lambda m: len(texts[m]))  # texts of like length share a batch, so little is padded
+        rows: dict[int, Tensor] = {}
+        for first in range(0, len(order), texts_at_once):
+            some = order[first : first + texts_at_once]
+            input_ids, attention_mask = (x.to(self.device) for x in self.processor.texts([texts[m] for m in some]))
+            index = torch.zeros(len(some), dtype=torch.int64, device=self.device)
+            with self._precision():
+                parts = [
+                    self.model.score(part.to(self.device)[None], input_ids, attention_mask, index, head).float()
+                    for part in features.split(clips_at_once)
+                ]
+            rows |= dict(zip(some, torch.cat(parts, dim=1).cpu() / self.model.config.head(head).temperature, strict=True))
+        return torch.stack([rows[m] for m in range(len(texts))])
+
+    def labels(self, head: str) -> tuple[str, ...]:
+        settings = self.model.config.head(head)
+        return tuple(settings.labels) or tuple(f"answer {j}" for j in range(settings.num_outputs))
+
+    def pieces(self, text: str) -> TextPieces:
+        return self.processor.pieces(text)
+
+
+def _fingerprint(model: ClipBertForSequenceClassification, processor: ClipBertProcessor, dtype: torch.dtype) -> str:
+    digest = hashlib.sha256(repr((model.config.to_json_string(), processor.image_size, processor.max_text_length, dtype)).encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tensor.double().sum().item()!r}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _device(device: str) -> torch.device:
+    check_known("device", device, ("auto", "cpu", "cuda"))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device cuda is not available on this machine; use auto or cpu.")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _dtype(dtype: str, device: torch.device) -> torch.dtype:
+    check_known("dtype", dtype, ("auto", "float32", "bfloat16"))
+    if dtype == "auto":
+        return torch.bfloat16 if computes_bfloat16(device) else torch.float32
+    return torch.bfloat16 if dtype == "bfloat16" else torch.float32
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies in bfloat16, rather than emulating it slowly."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_avx512_bf16_supported())

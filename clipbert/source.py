@@ -1,0 +1,92 @@
+"""Where frames come from: a video file, or an image as a one-frame video, known by its content."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from clipbert.types import Timeline
+from clipbert.video import Video
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something frames come from, with the hash of its content."""
+
+    name: str
+    key: str
+    open: Callable[[], Any]
+
+
+class _OneFrame:
+    """An image as a one-frame video."""
+
+    notices: tuple[str, ...] = ()
+
+    def __init__(self, image: Image.Image) -> None:
+        self.frame = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
+        self.timeline = Timeline.regular(1, 1.0)
+
+    def __enter__(self) -> "_OneFrame":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def decode(self, indices: Sequence[int]) -> tuple[dict[int, Tensor], tuple[int, ...]]:
+        return dict.fromkeys(indices, self.frame), ()
+
+
+def source_of(video: str | Path | Image.Image, backend: str | None) -> Source:
+    if isinstance(video, Image.Image):
+        one = _OneFrame(video)
+        return Source("the image", digest(one.frame.numpy().tobytes()), lambda: one)
+    path = Path(video)
+    image = _still(path)
+    if image is not None:
+        one = _OneFrame(image)
+        return Source(path.name, digest(one.frame.numpy().tobytes()), lambda: one)
+    key = content_hash(path) if path.is_file() else str(path)
+    return Source(path.name, digest(key, backend or os.environ.get("CLIPBERT_VIDEO_BACKEND", "")), lambda: Video.open(path, backend=backend))
+
+
+def _still(path: Path) -> Image.Image | None:
+    """The file as an image, turned upright, if it is a still one."""
+    if not path.is_file():
+        return None
+    try:
+        with Image.open(path) as image:
+            if getattr(image, "n_frames", 1) > 1 or image.format in ("GIF", "MPEG"):
+                return None
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError, SyntaxError):
+        return None
+
+
+def content_hash(path: Path) -> str:
+    """Hash of a file's content: all of it up to 64 MB; of larger files the size, time of change and 64 spread blocks of 64 kB."""
+    size, digest = path.stat().st_size, hashlib.sha256()
+    with path.open("rb") as file:
+        if size <= 64 << 20:
+            digest.update(file.read())
+        else:
+            digest.update(f"{size} {path.stat().st_mtime_ns}".encode())
+            for k in range(64):
+                file.seek(k * (size - (1 << 16)) // 63)
+                digest.update(file.read(1 << 16))
+    return digest.hexdigest()
+
+
+def digest(*parts: str | bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else part.encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:32]
