@@ -12,7 +12,7 @@ LAYERS = (
     ("video", "video_files", "video_packets", "video_decord", "sampling", "aggregation", "metrics", "resnet", "efficientnet"),
     ("processing", "backbone", "transformer"),
     ("model", "tasks"),
-    ("data.footage", "data.caption_qa", "data"),
+    ("data.footage", "data.caption_qa", "data.rows", "data.formats", "data.examples", "data"),
     ("per_clip", "source", "convert"),
     ("predict",),
     ("doctor",),
