@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 # variant -> width multiplier, depth multiplier, side of the training images
 VARIANTS = {"lite0": (1.0, 1.0, 224), "lite1": (1.0, 1.1, 240), "lite2": (1.1, 1.2, 260)}
-PIXEL_MEAN, PIXEL_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # RGB, of 0..255
+# TensorFlow's, of 0..255: the packages do not say, but on 800 Flickr8k photos mean top-1 confidence is 0.324 with these, 0.278 with ImageNet's
+PIXEL_MEAN, PIXEL_STD = (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)
 # repeats, kernel, stride, expansion, channels; the first and the last stage are not deepened
 STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320))
 

@@ -135,7 +135,7 @@ class Gridder:
             return self.cnn(pixels.contiguous(memory_format=torch.channels_last)).half()
 
     def all(self, name: str, items: list, frames_of) -> Tensor:
-        path = self.cache / f"{name}.pt"
+        path = self.cache / f"{name}-{PIXEL_MEAN[0]:g}-{PIXEL_STD[0]:g}.pt"  # grids of another normalisation must not mix in
         if not path.is_file():
             start = time.time()
             torch.save(torch.stack([self.grids(frames_of(item)) for item in items]), path)
@@ -328,10 +328,19 @@ def train_baseline(trainer: Trainer, questions: list[Question], validation: list
     return by_kind(validation, logits.argmax(1) == torch.tensor([index.get(q.answer, -1) for q in validation]))
 
 
+def inverse_document_frequency(processor: ClipBertProcessor, captions: list[str], vocab_size: int) -> Tensor:
+    """log(captions / (1 + captions with the piece)), float[vocab]."""
+    seen = torch.zeros(vocab_size)
+    for caption in captions:
+        ids, _ = processor.texts([caption])
+        seen[ids.unique()] += 1
+    return (len(captions) / (1 + seen)).log().clamp(min=0)
+
+
 def start_from_ridge(trainer: Trainer, pictures: list[Picture]) -> None:
     """Project grids so that their mean is the ridge map to the mean caption word; the contrastive head then starts as that map."""
     model, tokenizer = trainer.model, trainer.processor.tokenizer
-    weight = torch.ones(model.config.vocab_size)
+    weight = inverse_document_frequency(trainer.processor, [c for p in pictures for c in p.captions], model.config.vocab_size).sqrt()
     weight[tokenizer.convert_tokens_to_ids(STOP_WORDS)] = 0
     words, targets, pooled = model.clipbert.fusion.text.word_embeddings.weight.detach(), [], []
     for picture in pictures:
@@ -341,7 +350,7 @@ def start_from_ridge(trainer: Trainer, pictures: list[Picture]) -> None:
         for grid in picture.grids:
             targets.append(target)
             pooled.append(grid.float().mean((1, 2)))
-    matrix, bias = ridge(torch.stack(pooled), torch.stack(targets), penalty=4000.0)
+    matrix, bias = ridge(torch.stack(pooled), torch.stack(targets), penalty=30000.0)
     with torch.no_grad():
         projection = model.clipbert.backbone.grid_encoder[0]
         centre = torch.stack(targets).mean(0)
