@@ -1,8 +1,53 @@
-"""What the templates must not say; test_data.py holds what they say."""
+"""Questions derived from captions: what the templates say, and what they must not."""
 
 import pytest
 
-from clipbert.data.caption_qa import derive
+from clipbert.data.caption_qa import answer_vocabulary, derive, yes_no
+
+
+@pytest.mark.parametrize(
+    ("caption", "question", "answer"),
+    [
+        ("A man is riding a brown horse on the beach.", "what is the man doing?", "riding"),
+        ("A man is riding a brown horse on the beach.", "what is the man riding?", "horse"),
+        ("A man is riding a brown horse on the beach.", "who is riding the horse?", "man"),
+        ("A man is riding a brown horse on the beach.", "where is the man?", "beach"),
+        ("A man is riding a brown horse on the beach.", "what color is the horse?", "brown"),
+        ("Two children play in a pool .", "how many children are there?", "two"),
+        ("The dogs run", "what animal is it?", "dog"),
+        ("a girl in a grey coat", "what color is the coat?", "gray"),
+        ("The woman wearing a hat is smiling", "what is the woman wearing?", "hat"),
+        ("A lady walking", "who is walking?", "woman"),
+    ],
+)
+def test_captions_give_question_and_answer(caption: str, question: str, answer: str) -> None:
+    assert (question, answer) in {(pair.question, pair.answer) for pair in derive([caption])}
+
+
+@pytest.mark.parametrize("caption", ["", "Snow .", "black and white picture", "a red-seated swing", "The building is going up", "sunset over hills"])
+def test_captions_that_fit_no_template_give_no_pair(caption: str) -> None:
+    assert derive([caption]) == []
+
+
+def test_each_pair_knows_its_caption_and_no_pair_repeats() -> None:
+    captions = ["A dog running on grass", "A dog running in the park"]
+    pairs = derive(captions)
+    assert len({(p.question, p.answer) for p in pairs}) == len(pairs) and all(p.caption in captions for p in pairs)
+
+
+def test_yes_and_no_balance_and_no_means_that_no_caption_names_it() -> None:
+    captions = [["a dog on the beach"], ["a cat on the bed", "a dog"], ["a man in the snow"]] * 4
+    for own, pairs in zip(captions, yes_no(captions, seed=0), strict=True):
+        assert sorted(p.answer for p in pairs) in ([], ["no", "yes"])
+        for pair in pairs:
+            thing = pair.question.removeprefix("is there a ").removesuffix("?")
+            assert (pair.answer == "yes") == any(thing in caption.split() for caption in own)
+    assert yes_no(captions, seed=1) == yes_no(captions, seed=1)
+
+
+def test_the_vocabulary_is_ordered_by_frequency() -> None:
+    pairs = derive(["a dog", "two dogs run", "a red ball"]) + derive(["a dog"])
+    assert answer_vocabulary(pairs, at_least=2) == ["dog"]
 
 
 def asked(*captions: str) -> set[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Of footage, what test_data.py leaves open: scenes, unfinished files, absent packages."""
+"""Footage: real videos that open, panning clips that repeat byte for byte, scenes, unfinished files, absent packages."""
 
 from importlib import util
 from pathlib import Path
@@ -8,6 +8,25 @@ import pytest
 from PIL import Image
 
 from clipbert.data.footage import demo_videos, pan
+from clipbert.video import Video
+
+
+def test_demonstration_videos_are_real_videos_that_open(tmp_path: Path) -> None:
+    videos = demo_videos(tmp_path)
+    assert [v.name for v in videos] == ["street", "reel", "earth"] and all(v.question.endswith("?") for v in videos)
+    for video in videos:
+        with Video.open(video.path) as opened:
+            assert opened.duration > 5 and opened.num_frames > 100
+
+
+def test_panning_over_photos_moves_and_repeats_byte_for_byte(tmp_path: Path) -> None:
+    Image.effect_noise((400, 300), 80).save(tmp_path / "a.png")
+    pan([tmp_path / "a.png"], tmp_path / "one.mp4", seconds_each=1.0)
+    pan([tmp_path / "a.png"], tmp_path / "two.mp4", seconds_each=1.0)
+    assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "two.mp4").read_bytes()
+    with Video.open(tmp_path / "one.mp4") as video:
+        first, last = video.frames_at([0.0, 0.9]).frames.float()
+        assert video.num_frames == 15 and float((first - last).abs().mean()) > 5
 
 
 def test_each_photo_is_a_scene_of_its_own_and_no_partial_file_remains(tmp_path: Path) -> None:
