@@ -59,7 +59,9 @@ def pan(photos: Sequence[Path], path: Path, *, seconds_each: float = 3.0) -> Non
     steps = round(seconds_each * FRAMES_PER_SECOND)
     unfinished = path.with_suffix(".part.mp4")
     with av.open(str(unfinished), "w") as container:
-        stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options={"threads": "1", "crf": "20"})
+        # mbtree off: with it x264's bytes depend on where memory lies (seen here: four encodings of the same frames)
+        options = {"threads": "1", "crf": "20", "x264-params": "mbtree=0"}
+        stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=options)
         stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"  # pyright: ignore[reportAttributeAccessIssue]
         for photo in photos:
             with Image.open(photo) as opened:
