@@ -85,6 +85,12 @@ def test_answers_outside_the_vocabulary_lose_training_examples_only(folder: Path
     ]
 
 
+def test_a_vqa_question_is_learnt_if_any_of_its_answers_is_known(folder: Path) -> None:
+    rows = [{"image_id": "a", "question_id": n, "question": "q ?", "labels": labels} for n, labels in enumerate([{"cat": 1, "dog": 0.3}, {"cat": 1}])]
+    report = check_dataset(spec(folder, train=write(folder / "train.jsonl", *rows), vocabulary=write(folder / "labels.json", {"dog": 0})))
+    assert [p.message for p in report.problems if p.kind == "answers"] == ["train: 1 examples have one of 1 answers outside the vocabulary of 1: cat"]
+
+
 def test_duplicates_overlaps_long_texts_and_withheld_answers_are_found(folder: Path) -> None:
     train = write(
         folder / "train.jsonl", question("a", "dog"), question("a", "dog"), question("b", "dog", "very " * 30), question("b", None, "who ?")
