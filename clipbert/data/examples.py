@@ -29,7 +29,8 @@ def read_examples(
 ) -> list[Example]:
     """The examples of an annotation file, in its order.
 
-    `format` is one of FORMATS, by default found from the first row.  `answers`
+    `format` is one of FORMATS, by default found from the first row (which
+    reads a JSON file twice).  `answers`
     is the second file of "vqa" and "activitynet_qa".  `split` keeps the rows
     that say so, `videos` those of the named videos (as `read_video_ids` gives
     them).  `video_name` turns a file's own key into the video file's name,

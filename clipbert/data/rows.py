@@ -15,7 +15,7 @@ from typing import Any
 DELIMITERS = ("\t", ";", ",")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Example:
     """One text about one video or image; either `question` or `caption`, or neither where `choices` are whole captions."""
 
