@@ -217,11 +217,9 @@ class RunSettings:
     num_workers: int = 4
     """Processes per device that decode videos; 0 decodes in the training process."""
     save_every: int = 0
-    """Updates between checkpoints; 0 saves at the end only."""
+    """Updates between checkpoints, each with its validation loss if there is a validation source; 0 saves at the end only."""
     keep_last: int = 2
     """Checkpoints that are kept, besides the best."""
-    validate_every: int = 0
-    """Updates between looks at the validation loss; 0 looks at the end only."""
     log_every: int = 1
     """Updates between lines of progress; log.jsonl has every update."""
     tensorboard: bool = False
@@ -234,8 +232,8 @@ class RunSettings:
             raise ValueError("run.output is empty; name a folder for checkpoints and logs.")
         if (self.epochs > 0) == (self.max_steps > 0):
             raise ValueError(f"give either run.epochs or run.max_steps above 0, got {self.epochs} and {self.max_steps}.")
-        if min(self.save_every, self.validate_every, self.num_workers, self.seed) < 0 or self.keep_last < 1 or self.log_every < 1:
-            raise ValueError("run.save_every, validate_every, num_workers, seed must be at least 0, keep_last and log_every at least 1.")
+        if min(self.save_every, self.num_workers, self.seed) < 0 or self.keep_last < 1 or self.log_every < 1:
+            raise ValueError("run.save_every, num_workers, seed must be at least 0, keep_last and log_every at least 1.")
 
 
 @dataclass(frozen=True)
@@ -267,10 +265,6 @@ class Settings:
             raise ValueError("pre-training reads one clip per image: clips.num_clips must be 1 and clips.two_pass off.")
         if "retrieval_rank" in tasks and self.clips.aggregation == "lse":
             raise ValueError('the rank loss pools by "mean" or "max"; set clips.aggregation.')
-        if self.clips.two_pass == "split" and self.engine.zero_stage == 3:
-            raise ValueError('clips.two_pass="split" calls parts of the model, which ZeRO-3 has not gathered; use "full", or zero_stage 2.')
-        if self.run.validate_every and not self.validation:
-            raise ValueError("run.validate_every needs a validation source.")
         for source in self.validation:
             if source.head_name not in {s.head_name for s in self.train if s.task == source.task}:
                 raise ValueError(f"validation asks the head {source.head_name!r} of the task {source.task}, which no training source teaches.")
