@@ -176,6 +176,7 @@ def _ask(args: argparse.Namespace) -> Command:
         "policy": video.policy,
         "seed": predictor.sampling.seed if args.seed is None else args.seed,
         "duration": video.duration,
+        "partial": video.partial,
         "notices": list(prediction.notices),
     }, _show_answer
 

@@ -17,14 +17,14 @@ from PIL import Image
 from torch import Tensor
 
 from clipbert.aggregation import AGGREGATIONS, aggregate, shapley
-from clipbert.config import check_known
+from clipbert.config import ClipBertConfig, check_known
 from clipbert.model import ClipBertForSequenceClassification
 from clipbert.per_clip import ClipBertPerClip, PerClipModel
 from clipbert.processing import ClipBertProcessor
 from clipbert.sampling import ClipTimes, sample_clips, sweep_plan
 from clipbert.source import Source, digest, source_of
 from clipbert.tasks import TASKS, choices_as_answers, match_log_odds
-from clipbert.types import EncodedVideo, Prediction, Timeline
+from clipbert.types import EncodedVideo, Prediction
 from clipbert.video import VideoError
 
 MODELS = Path(__file__).parent / "models"
@@ -88,7 +88,6 @@ class Predictor:
         self.model: PerClipModel = ClipBertPerClip(model, processor, name=name, device=device, dtype=dtype)
         self.sampling = processor.sampling
         self.frames, self.features, self.logits = (_Cache(size) for size in cache_bytes)
-        self._timelines: OrderedDict[str, tuple[Timeline, tuple[str, ...]]] = OrderedDict()
 
     @classmethod
     def from_pretrained(cls, folder: str | Path = "real", *, device: str = "auto", dtype: str = "float32") -> "Predictor":
@@ -98,6 +97,8 @@ class Predictor:
         """
         path = model_folder(folder)
         processor = ClipBertProcessor.from_pretrained(path)
+        if not ClipBertConfig.from_pretrained(path).heads:
+            raise ValueError(f"model {folder} has no head that answers: it is a trunk or a pre-training model; fine-tune it first.")
         # float16 files are computed in float32: from_pretrained would otherwise keep the file's type
         model = ClipBertForSequenceClassification.from_pretrained(path, dtype=torch.float32)
         return cls(model, processor, name=str(folder), device=device, dtype=dtype)
@@ -122,23 +123,15 @@ class Predictor:
         given = {"num_clips": num_clips, "num_frames": num_frames, "fps": fps, "policy": policy, "seed": seed}
         settings = replace(self.sampling, **{k: v for k, v in given.items() if v is not None})
         source = source_of(video, backend)
-        timeline, _ = self._timeline(source)
+        timeline, _ = source.timeline()
         clips = sample_clips(
             timeline, num_clips=settings.num_clips, num_frames=settings.num_frames, fps=settings.fps, policy=settings.policy,
             generator=torch.Generator().manual_seed(settings.seed),
         )  # fmt: skip
         return self._encode_clips(source, clips, settings.policy, progress)
 
-    def _timeline(self, source: Source) -> tuple[Timeline, tuple[str, ...]]:
-        if source.key not in self._timelines:
-            with source.open() as opened:
-                self._timelines[source.key] = (opened.timeline, tuple(opened.notices))
-            while len(self._timelines) > 64:
-                self._timelines.popitem(last=False)
-        return self._timelines[source.key]
-
     def _encode_clips(self, source: Source, clips: Sequence[ClipTimes], policy: str, progress: Progress | None) -> EncodedVideo:
-        timeline, notices = self._timeline(source)
+        timeline, notices = source.timeline()
         wanted = sorted({int(i) for clip in clips for i in clip.frame_index})
         found, missing = self._frame_features(source, wanted, progress)
         usable = [n for n, clip in enumerate(clips) if not any(int(i) in missing for i in clip.frame_index)]
@@ -156,6 +149,7 @@ class Predictor:
             duration=timeline.duration,
             key=digest(source.key, self.model.fingerprint, repr(picked)),
             policy=policy,
+            partial=bool(notices),
             shortened=tuple(bool(clip.shortened) for clip in kept),
             notices=notices,
         )
@@ -295,7 +289,7 @@ class Predictor:
         """
         sampling = replace(self.sampling, **{k: v for k, v in {"policy": policy, **settings}.items() if v is not None})
         source = source_of(video, None)
-        timeline, _ = self._timeline(source)
+        timeline, _ = source.timeline()
         plan = sweep_plan(
             timeline, sizes, num_frames=sampling.num_frames, fps=sampling.fps, policy=sampling.policy,
             generator=torch.Generator().manual_seed(sampling.seed),
@@ -343,8 +337,7 @@ class Predictor:
 
 def check_readable(video: str | Path, backend: str | None = None) -> None:
     """Raise VideoError unless `video` opens as a video or an image."""
-    with source_of(video, backend).open():
-        pass
+    source_of(video, backend).timeline()
 
 
 def require_text(text: str, name: str) -> str:

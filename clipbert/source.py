@@ -1,7 +1,12 @@
-"""Where frames come from: a video file, or an image as a one-frame video, known by its content."""
+"""Where frames come from: a video file, or an image as a one-frame video, known by its content.
+
+A timeline that was read once is remembered by content, so that checking a
+file, sampling it and sampling it again read its packets once.
+"""
 
 import hashlib
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +20,9 @@ from torch import Tensor
 from clipbert.types import Timeline
 from clipbert.video import Video
 
+_TIMELINES: OrderedDict[str, tuple[Timeline, tuple[str, ...]]] = OrderedDict()
+TIMELINES_KEPT = 64
+
 
 @dataclass(frozen=True)
 class Source:
@@ -23,6 +31,20 @@ class Source:
     name: str
     key: str
     open: Callable[[], Any]
+
+    def timeline(self) -> tuple[Timeline, tuple[str, ...]]:
+        """When its frames are shown, and sentences about what of it could not be read.
+
+        Raises VideoError.
+        """
+        known = _TIMELINES.get(self.key)
+        if known is None:
+            with self.open() as opened:
+                known = (opened.timeline, tuple(opened.notices))
+            _TIMELINES[self.key] = known
+            while len(_TIMELINES) > TIMELINES_KEPT:
+                _TIMELINES.popitem(last=False)
+        return known
 
 
 class _OneFrame:
@@ -45,14 +67,13 @@ class _OneFrame:
 
 
 def source_of(video: str | Path | Image.Image, backend: str | None) -> Source:
-    if isinstance(video, Image.Image):
-        one = _OneFrame(video)
-        return Source("the image", digest(one.frame.numpy().tobytes()), lambda: one)
-    path = Path(video)
-    image = _still(path)
+    """The source behind a path or an image; an unreadable file shows when its timeline is asked for."""
+    image = video if isinstance(video, Image.Image) else _still(Path(video))
     if image is not None:
         one = _OneFrame(image)
-        return Source(path.name, digest(one.frame.numpy().tobytes()), lambda: one)
+        name = "the image" if isinstance(video, Image.Image) else Path(video).name
+        return Source(name, digest(repr(one.frame.shape), one.frame.numpy().tobytes()), lambda: one)
+    path = Path(video)  # pyright: ignore[reportArgumentType]
     key = content_hash(path) if path.is_file() else str(path)
     return Source(path.name, digest(key, backend or os.environ.get("CLIPBERT_VIDEO_BACKEND", "")), lambda: Video.open(path, backend=backend))
 

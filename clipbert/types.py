@@ -139,7 +139,8 @@ class EncodedVideo(_ShapeRepr):
 
     `key` is the content hash of everything the features depend on; caches use
     it.  `shortened[n]` marks clips that reached past the video's end.
-    `notices` are sentences for the user (clips left out, partly readable file).
+    `partial` says that the file or some clips could not be read in full, and
+    `notices` says so in sentences for the user.
     """
 
     features: Tensor  # float[N, T, h, w, D]
@@ -148,6 +149,7 @@ class EncodedVideo(_ShapeRepr):
     duration: float
     key: str = ""
     policy: str = ""
+    partial: bool = False
     shortened: tuple[bool, ...] = ()
     notices: tuple[str, ...] = ()
 

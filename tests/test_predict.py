@@ -188,7 +188,7 @@ def test_undecodable_clips_are_left_out_and_named(predictor: Predictor, monkeypa
     decode = Video.decode
     monkeypatch.setattr(Video, "decode", lambda self, indices: decode(self, [i for i in indices if i < 200]))
     video = predictor.encode(VIDEO, policy="official", num_clips=4)
-    assert video.num_clips == 3 and "clip 4 of 4 could not be decoded and is left out; N_test=3" in " ".join(video.notices)
+    assert video.partial and video.num_clips == 3 and "clip 4 of 4 could not be decoded and is left out; N_test=3" in " ".join(video.notices)
     monkeypatch.setattr(Video, "decode", lambda self, indices: ({}, tuple(indices)))
     with pytest.raises(VideoError, match="cannot decode any of the 4 clips"):
         make_predictor().encode(VIDEO)
@@ -212,6 +212,16 @@ def test_words_the_model_cannot_read_and_words_cut_off_are_said(predictor: Predi
 def test_empty_questions_and_useless_choices_are_refused(predictor: Predictor, question: str, choices: list[str] | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         predictor.answer(predictor.encode(VIDEO), question, choices=choices)
+
+
+def test_a_pretraining_model_answers_nothing_and_says_so(tmp_path: Path) -> None:
+    from clipbert.convert import convert_official, read_checkpoint
+
+    model, _ = convert_official(read_checkpoint(GOLDEN / "official_pretrain_ckpt.pt"), "pretrain", num_heads=4)
+    model.save_pretrained(tmp_path)
+    tiny_processor(tiny_model()).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="no head that answers"):
+        Predictor.from_pretrained(tmp_path)
 
 
 def test_an_unknown_model_names_those_there_are() -> None:
