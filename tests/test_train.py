@@ -1,0 +1,297 @@
+"""The loop: every task learns, a killed run goes on to the last bit, and what is written can be read."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+from tiny import RESNET, SIZES
+from torch.nn import functional as F
+from videos import write_video
+
+from clipbert.predict import Predictor
+from train import checkpoints, train
+from train.objectives import contrastive_loss
+from train.settings import read_settings
+from train.sources import Batches
+
+ROOT = Path(__file__).parent.parent
+COLORS = ("red", "green", "blue")
+CHOICE = {
+    "qa": {"num_answers": 5},
+    "vqa": {"num_answers": 5},
+    "multiple_choice": {},
+    "count": {},
+    "retrieval": {"num_negatives": 1},
+    "retrieval_rank": {"num_negatives": 2},
+    "contrastive": {},
+    "pretrain": {},
+}
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six small videos and stills, with rows for every task."""
+    folder = tmp_path_factory.mktemp("world")
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("questions", "choices", "counts", "captions", "stills")}
+    for k in range(6):
+        name, color = f"v{k}.mp4", COLORS[k % 3]
+        write_video(folder / name, num_frames=12, size=(48, 48))
+        Image.new("RGB", (48, 40), color).save(folder / f"s{k}.png")
+        rows["questions"].append({"video": name, "question": "what colour is it?", "answer": color})
+        rows["choices"].append({"video": name, "question": "what does it do?", "choices": ["jump", "spin", "fall"], "answer": k % 3})
+        rows["counts"].append({"video": name, "question": "how many times?", "answer": str(1 + k % 3)})
+        rows["captions"].append({"video": name, "caption": f"a {color} thing number {k}"})
+        rows["stills"].append({"image": f"s{k}.png", "caption": f"a {color} picture number {k}"})
+    for name, lines in rows.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def rows_of(task: str) -> str:
+    return {"multiple_choice": "choices", "count": "counts", "qa": "questions", "vqa": "questions", "pretrain": "stills"}.get(task, "captions")
+
+
+def source(world: Path, task: str, **changes: Any) -> dict[str, Any]:
+    return {"task": task, "annotations": str(world / f"{rows_of(task)}.jsonl"), "videos": str(world), **CHOICE[task], **changes}
+
+
+def config(tmp_path: Path, *sources: dict[str, Any], **sections: Any) -> Path:
+    """A settings file for a tiny model and three updates."""
+    content: dict[str, Any] = {
+        "train": list(sources),
+        "model": {"config": {**SIZES, **RESNET}},
+        "clips": {"num_clips": 2, "num_frames": 1, "fps": 2.0},
+        "optimizer": {"batch_size": 2, "lr": 1e-3, "warmup_ratio": 0.0},
+        "run": {"output": str(tmp_path / "out"), "max_steps": 3, "num_workers": 0},
+    }
+    for name, section in sections.items():
+        content[name] = content.get(name, {}) | section if isinstance(section, dict) else section
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def log(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def run(path: Path, *overrides: str) -> int:
+    try:
+        return train.main(["--config", str(path), *overrides])
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize("task", CHOICE)
+def test_every_task_trains(world: Path, tmp_path: Path, task: str) -> None:
+    clips = {"num_clips": 1} if task == "pretrain" else {"aggregation": "mean"} if task in ("retrieval_rank", "count") else {}
+    assert run(config(tmp_path, source(world, task), clips=clips)) == 0
+    lines = log(tmp_path / "out")
+    assert [line["step"] for line in lines] == [1, 2, 3]
+    assert all(line["loss"] > 0 and line["grad_norm"] > 0 for line in lines)
+    assert (tmp_path / "out" / "step_00000003" / "model.safetensors").is_file()
+
+
+def test_a_model_learns_what_it_is_asked_and_predicts(world: Path, tmp_path: Path) -> None:
+    still = source(world, "qa", annotations=str(tmp_path / "stills.jsonl"))
+    things = ("tomato", "grass", "sky")
+    rows = [{"image": f"s{k}.png", "question": f"what colour is the {things[k % 3]}?", "answer": COLORS[k % 3]} for k in range(6)]
+    (tmp_path / "stills.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sections: dict[str, Any] = {
+        "optimizer": {"batch_size": 6, "lr": 1e-2, "schedule": "constant"},
+        "run": {"max_steps": 40},
+        "clips": {"num_clips": 1},
+    }
+    sections["model"] = {"config": {**SIZES, **RESNET, "initializer_range": 0.2, "frozen_stages": 0}}
+    assert run(config(tmp_path, still, validation=[still], **sections)) == 0
+    losses = [line["loss"] for line in log(tmp_path / "out")]
+    assert losses[-1] < 0.2 * losses[0]
+    predictor = Predictor.from_pretrained(tmp_path / "out" / "step_00000040")
+    assert predictor.answer(predictor.encode(world / "s1.png", num_clips=1), "what colour is the grass?").answer == "green"
+
+
+def test_what_made_a_checkpoint_lies_beside_it(world: Path, tmp_path: Path) -> None:
+    path = config(tmp_path, source(world, "qa"), validation=[source(world, "qa")])
+    assert run(path, "optimizer.lr=2e-3") == 0
+    folder = tmp_path / "out" / "step_00000003"
+    results = json.loads((folder / "results.json").read_text())
+    assert results["seed"] == 42 and results["settings"]["optimizer"]["lr"] == 2e-3
+    assert results["versions"]["torch"] == torch.__version__ and len(results["data"]) == 16 and results["commit"]
+    assert results["validation_loss"] > 0 and results["loss"] == log(tmp_path / "out")[-1]["loss"]
+    assert read_settings(folder / "settings.yaml") == read_settings(path, ["optimizer.lr=2e-3"])
+
+
+def test_several_heads_learn_in_one_run(world: Path, tmp_path: Path) -> None:
+    sources = source(world, "qa"), source(world, "retrieval", head="match"), source(world, "contrastive", ratio=2.0)
+    assert run(config(tmp_path, *sources, run={"max_steps": 8})) == 0
+    assert {line["task"] for line in log(tmp_path / "out")} == {"qa", "retrieval", "contrastive"}
+
+
+@pytest.mark.parametrize("two_pass", ["full", "split"])
+def test_two_pass_training_learns_as_one_pass(world: Path, tmp_path: Path, two_pass: str) -> None:
+    plain = {**SIZES, **RESNET, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    losses = []
+    for name, clips in (("one", {}), ("two", {"two_pass": two_pass})):
+        (tmp_path / name).mkdir()
+        assert run(config(tmp_path / name, source(world, "qa"), model={"config": plain}, clips=clips, optimizer={"accumulation": 2})) == 0
+        losses.append([line["loss"] for line in log(tmp_path / name / "out")])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_frozen_parts_stay(world: Path, tmp_path: Path) -> None:
+    path = config(tmp_path, source(world, "qa"), model={"config": {**SIZES, **RESNET}, "freeze": ["cnn", "words"]})
+    made = train.Run(read_settings(path))
+    before = {name: value.clone() for name, value in made.engine.model.state_dict().items()}
+    made.update(0, made.batches())
+    moved = {name for name, value in made.engine.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert "clipbert.backbone.grid_encoder.0.weight" in moved and "clipbert.fusion.layers.0.query.weight" in moved
+    assert not any("backbone.cnn" in name or "word_embeddings" in name for name in moved)
+
+
+def test_accumulated_batches_are_one_batch(world: Path, tmp_path: Path) -> None:
+    plain = {**SIZES, **RESNET, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    losses = []
+    for name, optimizer in (("a", {"batch_size": 4}), ("b", {"batch_size": 2, "accumulation": 2})):
+        (tmp_path / name).mkdir()
+        assert run(config(tmp_path / name, source(world, "retrieval"), model={"config": plain}, optimizer=optimizer)) == 0
+        losses.append([line["loss"] for line in log(tmp_path / name / "out")])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_pretraining_starts_fine_tuning(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pre").mkdir()
+    sampled = {**SIZES, **RESNET, "pixel_random_sampling_size": 2}
+    assert run(config(tmp_path / "pre", source(world, "pretrain"), clips={"num_clips": 1}, model={"config": sampled}, run={"max_steps": 1})) == 0
+    start = tmp_path / "pre" / "out" / "step_00000001"
+    path = config(tmp_path, source(world, "qa"), model={"config": {}, "start": str(start)})
+    model = train.Run(read_settings(path)).engine.model
+    saved = {name: value for name, value in checkpoint_tensors(start).items() if name.startswith("clipbert.")}
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in saved.items())
+    assert model.config.pixel_random_sampling_size == 0
+    assert run(path, "run.max_steps=1") == 0
+    assert "not used: itm, mlm" in capsys.readouterr().err
+
+
+def checkpoint_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def test_start_of_another_size_is_refused(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pre").mkdir()
+    assert run(config(tmp_path / "pre", source(world, "qa"), run={"max_steps": 1})) == 0
+    start = tmp_path / "pre" / "out" / "step_00000001"
+    assert run(config(tmp_path, source(world, "qa"), model={"config": {"intermediate_size": 8}, "start": str(start)})) == 2
+    assert "its sizes differ from this model's" in capsys.readouterr().err
+
+
+def command(path: Path, *overrides: str) -> list[str]:
+    return [sys.executable, str(ROOT / "train" / "train.py"), "--config", str(path), *overrides]
+
+
+def test_a_killed_run_resumes_to_the_last_bit(world: Path, tmp_path: Path) -> None:
+    """Two sources, dropout, workers, accumulation; killed with SIGKILL at a random moment."""
+    sources = source(world, "qa"), source(world, "retrieval")
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    sections: dict[str, Any] = {"optimizer": {"accumulation": 2}, "run": {"max_steps": 16, "save_every": 2, "num_workers": 1}}
+    assert run(config(tmp_path / "whole", *sources, **sections), "run.output=" + str(tmp_path / "whole" / "out")) == 0
+    path = config(tmp_path / "killed", *sources, **sections)
+    output, last = tmp_path / "killed" / "out", random.randint(3, 8)
+    process = subprocess.Popen(command(path), stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"}, start_new_session=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith(f"{last}/16".encode()):
+            time.sleep(random.random() * 0.2)
+            break
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    assert len(log(output)) < 16
+    assert run(path, "run.resume=true") == 0
+    assert [line["loss"] for line in log(output)] == [line["loss"] for line in log(tmp_path / "whole" / "out")]
+    whole, resumed = (checkpoint_tensors(tmp_path / name / "out" / "step_00000016") for name in ("whole", "killed"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(world: Path, tmp_path: Path) -> None:
+    path = config(tmp_path, source(world, "qa"), run={"max_steps": 500})
+    process = subprocess.Popen(command(path), stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("2/500"):
+            break
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+    assert process.wait() == train.EXIT_INTERRUPTED
+    process.stderr.close()
+    assert "go on with run.resume=true" in rest and "Traceback" not in rest
+    assert len(checkpoints.saved(tmp_path / "out")) == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "holds checkpoints of another run"),
+        (["run.resume=true", "optimizer.lr=1e-4"], "was made with optimizer.lr=0.001, not 0.0001"),
+        (["run.resume=true", "run.seed=1"], "was made with run.seed=42, not 1"),
+    ],
+)
+def test_another_run_is_not_mixed_in(world: Path, tmp_path: Path, overrides: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = config(tmp_path, source(world, "qa"), run={"max_steps": 1})
+    (tmp_path / "out" / "step_00000001").mkdir(parents=True)
+    (tmp_path / "out" / "step_00000001" / "settings.yaml").write_text(path.read_text())
+    assert run(path, *overrides) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_unreadable_video_stops_training_with_a_line(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "videos").mkdir()
+    for k in range(6):
+        (tmp_path / "videos" / f"v{k}.mp4").write_bytes((world / f"v{k}.mp4").read_bytes() if k else b"nothing")
+    path = config(tmp_path, source(world, "qa", videos=str(tmp_path / "videos")), optimizer={"batch_size": 6})
+    assert run(path) == 2
+    assert "v0.mp4" in capsys.readouterr().err
+    assert run(path, "train.0.max_unreadable=1") == 0
+    assert log(tmp_path / "out")[-1]["unreadable"] == 1
+
+
+def opened(world: Path, tmp_path: Path, *tasks: str) -> list[Any]:
+    return train.Run(read_settings(config(tmp_path, *(source(world, task) for task in tasks)))).train
+
+
+def test_processes_read_each_item_of_an_epoch_once(world: Path, tmp_path: Path) -> None:
+    sources = opened(world, tmp_path, "qa")
+    kept: dict[str, Any] = {"batch_size": 1, "accumulation": 3, "num_processes": 2, "seed": 1, "updates": range(2)}
+    read = [key for rank in range(2) for batch in Batches(sources, rank=rank, **kept) for key in batch]
+    assert (
+        sorted(draw.item_index for _, draw in read if draw.epoch == 0)
+        == list(range(6))
+        == sorted(draw.item_index for _, draw in read if draw.epoch == 1)
+    )
+
+
+def test_batches_from_the_middle_are_those_of_the_whole(world: Path, tmp_path: Path) -> None:
+    sources = opened(world, tmp_path, "qa", "retrieval")
+    kept: dict[str, Any] = {"batch_size": 2, "accumulation": 2, "rank": 0, "num_processes": 1, "seed": 1}
+    whole = list(Batches(sources, updates=range(20), **kept))
+    assert list(Batches(sources, updates=range(13, 20), **kept)) == whole[26:]
+    assert {number for batch in whole for number, _ in batch} == {0, 1}
+
+
+def test_contrastive_loss_is_cross_entropy_of_both_directions() -> None:
+    scores = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+    expected = (F.cross_entropy(scores, torch.arange(4)) + F.cross_entropy(scores.T, torch.arange(4))) / 2
+    torch.testing.assert_close(contrastive_loss(scores, torch.eye(4, dtype=torch.bool)), expected)

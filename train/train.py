@@ -1,0 +1,241 @@
+"""The only training loop: settings in, checkpoints out.
+
+    python train/train.py --config train/configs/msrvtt_qa.yaml optimizer.lr=1e-5
+    deepspeed --num_gpus 8 train/train.py --config train/configs/msrvtt_qa_official.yaml
+    torchrun --nproc_per_node 8 train/train.py --config ...
+
+Every random draw of an update follows from (seed, update, process), so a run
+that is killed and resumed goes on to the last bit without saving any state of
+a generator.
+"""
+
+import argparse
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":  # as a script, `import train` must find this folder, not this file
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import torch
+from torch import Tensor
+from transformers.utils.logging import disable_progress_bar
+
+from clipbert.data.collate import LoadedBatch
+from clipbert.data.dataset import UnreadableVideos, derived_seed
+from clipbert.processing import ClipBertProcessor
+from train import checkpoints, record
+from train.engine import DeepSpeedEngine, Engine, LocalEngine
+from train.objectives import Learner
+from train.optimizer import AdamW, lr_at, parameter_groups
+from train.settings import Settings, dump_settings, read_settings
+from train.sources import Batches, fingerprint, heads_of, load, open_source, read_source
+from train.start import start_model
+
+EXIT_INTERRUPTED = 130
+
+
+class Run:
+    """A training run: its data, its engine, and how far it is."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.output = settings, Path(settings.run.output)
+        self.fingerprint = fingerprint((*settings.train, *settings.validation))
+        self.last = record.last_checkpoint(self.output, settings, self.fingerprint)
+        all_sources = (*settings.train, *settings.validation)
+        examples = [read_source(source) for source in all_sources]
+        heads = heads_of(settings.train, examples[: len(settings.train)])
+        model, self.notices = start_model(settings.model, heads, seed=settings.run.seed)
+        sampling = settings.clips.sampling(settings.run.seed)
+        self.processor = ClipBertProcessor.from_config(
+            model.config, sampling=sampling, max_text_length=min(settings.model.max_text_length, model.config.max_position_embeddings)
+        )
+        opened = [
+            open_source(source, rows, settings.clips, self.processor, heads, derived_seed(settings.run.seed, "source", number))
+            for number, (source, rows) in enumerate(zip(all_sources, examples, strict=True))
+        ]
+        self.train, self.validation = opened[: len(settings.train)], opened[len(settings.train) :]
+        self.notices += [source.notice for source in opened if source.notice]
+        self.engine = make_engine(settings, model)
+        self.learner = Learner(self.engine, self.processor, settings.clips, settings.optimizer)
+        self.total = self._num_updates()
+        self.first = 0
+        if self.last:
+            self.engine.load(self.last)
+            self.first = record.resumed_update(self.last, num_processes=self.engine.num_processes)
+        self.unreadable = UnreadableVideos(max(source.max_unreadable for source in settings.train))
+
+    def _num_updates(self) -> int:
+        """As the original counts: epochs over all sources together."""
+        s = self.settings
+        per_update = s.optimizer.batch_size * s.optimizer.accumulation * self.engine.num_processes
+        return s.run.max_steps or math.ceil(s.run.epochs * sum(len(source.dataset) for source in self.train) / per_update)
+
+    def batches(self) -> Iterator[tuple[int, LoadedBatch]]:
+        """What is left to read."""
+        s, engine = self.settings, self.engine
+        which = Batches(
+            self.train, batch_size=s.optimizer.batch_size, accumulation=s.optimizer.accumulation, rank=engine.rank,
+            num_processes=engine.num_processes, seed=s.run.seed, updates=range(self.first, self.total),
+        )  # fmt: skip
+        return load(self.train, which, num_workers=s.run.num_workers)
+
+    def update(self, number: int, batches: Iterator[tuple[int, LoadedBatch]]) -> dict[str, Any]:
+        """One update of the weights; what log.jsonl says of it."""
+        s, began, waited, total = self.settings, time.perf_counter(), 0.0, torch.zeros((), device=self.engine.device)
+        source = 0
+        for micro in range(s.optimizer.accumulation):
+            asked = time.perf_counter()
+            source, batch = next(batches)
+            waited += time.perf_counter() - asked
+            self.unreadable.add(batch.replaced)
+            torch.manual_seed(derived_seed(s.run.seed, "dropout", number, micro, self.engine.rank))
+            total += self.learner.backward(self.train[source].settings, batch, last=micro + 1 == s.optimizer.accumulation)
+        rate = partial(self.rate, number)
+        norm = self.engine.step(rate)
+        loss = float(mean_over_processes(total, self.engine)) / s.optimizer.accumulation
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the loss of update {number + 1} is {loss}; lower optimizer.lr, or look at the data with clipbert data check.")
+        seconds = time.perf_counter() - began
+        return {
+            "step": number + 1, "task": self.train[source].settings.task, "loss": loss, "lr": rate(s.optimizer.lr), "grad_norm": norm,
+            "seconds": seconds, "data_wait": waited / seconds, "unreadable": len(self.unreadable.reasons),
+        }  # fmt: skip
+
+    def rate(self, number: int, base_lr: float) -> float:
+        o = self.settings.optimizer
+        return lr_at(number + 1, self.total, o.schedule, base_lr=base_lr, warmup_ratio=o.warmup_ratio, milestones=o.milestones)
+
+    def validation_loss(self) -> float | None:
+        """Mean loss of the validation items, each counted once; None without any."""
+        if not self.validation:
+            return None
+        engine, size = self.engine, self.settings.optimizer.batch_size
+        sums = torch.zeros(2, dtype=torch.float64, device=engine.device)
+        all_batches = [
+            [(number, index) for index in range(first, min(first + size, len(source.dataset)))]
+            for number, source in enumerate(self.validation)
+            for first in range(0, len(source.dataset), size)
+        ]
+        rounds = math.ceil(len(all_batches) / engine.num_processes)  # every process as many, since some engines compute together
+        mine = [number * engine.num_processes + engine.rank for number in range(rounds)]
+        engine.model.eval()
+        read = load(self.validation, [all_batches[min(number, len(all_batches) - 1)] for number in mine], num_workers=self.settings.run.num_workers)
+        with torch.no_grad():
+            for number, (source, batch) in zip(mine, read, strict=True):
+                weight = len(batch.clips.pixel_values) * (number < len(all_batches))
+                loss = self.learner.loss(self.validation[source].settings, batch)
+                sums += torch.tensor([weight * float(loss), weight], dtype=torch.float64, device=engine.device)
+        engine.model.train()
+        total, count = (mean_over_processes(sums, engine) * engine.num_processes).tolist()
+        return total / count
+
+    def save(self, updates_done: int, line: dict[str, Any]) -> Path:
+        """A checkpoint that `Predictor.from_pretrained` and `run.resume` read, with all that made it."""
+        target = self.output / checkpoints.name_of(updates_done)
+        if target.is_dir():
+            return target
+        results = record.results(self.settings, self.engine.num_processes, self.fingerprint) | line | {"validation_loss": self.validation_loss()}
+
+        def fill(folder: Path) -> None:
+            self.engine.save(folder)
+            if self.engine.rank == 0:
+                self.processor.save_pretrained(folder)
+                (folder / "settings.yaml").write_text(dump_settings(self.settings))
+                (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+
+        barrier = torch.distributed.barrier if self.engine.num_processes > 1 else lambda: None
+        checkpoints.write(self.output, updates_done, fill, is_first=self.engine.rank == 0, barrier=barrier)
+        if self.engine.rank == 0:
+            checkpoints.prune(self.output, keep_last=self.settings.run.keep_last)
+        return target
+
+
+def make_engine(settings: Settings, model: Any) -> Engine:
+    """The engine that the settings name, around a model in training mode."""
+    o = settings.optimizer
+    groups = parameter_groups(
+        model.named_parameters(), learning_rate=o.lr, weight_decay=o.weight_decay, cnn_learning_rate=o.lr * o.cnn_lr_ratio,
+        cnn_weight_decay=o.weight_decay, cnn_lr_mul=o.grid_encoder_lr_mul,
+    )  # fmt: skip
+    model.train()
+    if settings.engine.kind == "deepspeed":
+        return DeepSpeedEngine(model, AdamW(groups), settings.engine, o)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError('several processes need engine.kind="deepspeed".')
+    return LocalEngine(model, AdamW(groups), max_grad_norm=o.max_grad_norm, precision=settings.engine.precision)
+
+
+def mean_over_processes(value: Tensor, engine: Engine) -> Tensor:
+    if engine.num_processes > 1:
+        torch.distributed.all_reduce(value)
+    return value / engine.num_processes
+
+
+class Interrupt:
+    """Ctrl-C (or a polite kill) asks the run to end after this update; a second one ends it at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        self.asked = True
+        print("\nsaving after this update; once more ends at once", file=sys.stderr, flush=True)
+
+    def anywhere(self, engine: Engine) -> bool:
+        """Whether any process was asked: all must end after the same update."""
+        return bool(mean_over_processes(torch.tensor(float(self.asked), device=engine.device), engine) > 0)
+
+
+def train(settings: Settings) -> int:
+    """Run to the end or to Ctrl-C; the exit code."""
+    disable_progress_bar()  # of saving a model
+    run, interrupt = Run(settings), Interrupt()
+    is_first = run.engine.rank == 0
+    log = record.Log(run.output, run.first, settings.run) if is_first else None
+    if is_first:
+        sizes = ", ".join(f"{len(source.dataset)} x {source.settings.task}" for source in run.train)
+        resumed = f", resumed at {run.first}" if run.first else ""
+        record.say(f"{sizes}; {run.total} updates on {run.engine.num_processes} x {run.engine.device}{resumed}", *run.notices)
+    batches, line = run.batches(), {}
+    for number in range(run.first, run.total):
+        line = run.update(number, batches)
+        if log:
+            log.write(line, run.total)
+        interrupted = interrupt.anywhere(run.engine)
+        every, done = settings.run.save_every, number + 1
+        if interrupted or done == run.total or (every and done % every == 0):
+            saved = run.save(done, line)
+            if is_first:
+                record.say(f"saved {saved}", *run.unreadable.lines())
+        if interrupted:
+            record.say(f"interrupted after update {done} of {run.total}; go on with run.resume=true")
+            return EXIT_INTERRUPTED
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--config", type=Path, required=True, help="YAML file of settings; see train/configs")
+    parser.add_argument("--local_rank", help="given by the deepspeed launcher; not used")
+    parser.add_argument("overrides", nargs="*", metavar="key.key=value", help="settings that differ from the file")
+    args = parser.parse_intermixed_args(arguments)
+    try:
+        return train(read_settings(args.config, args.overrides))
+    except (ValueError, FloatingPointError, checkpoints.DiskFull) as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
