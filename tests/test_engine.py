@@ -144,7 +144,7 @@ def test_deepspeed_on_two_processes_is_plain_pytorch_and_resumes(stage: int, tmp
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, check=False)
     results = tmp_path / f"losses{stage}.json"  # not the exit code: ZeRO-3 sometimes aborts after all is done
-    assert results.is_file(), done.stderr[-3000:]
+    assert results.is_file(), "\n".join(line for line in done.stderr.splitlines() if line.startswith("[rank"))
     found = json.loads(results.read_text())
     assert found["losses"] == pytest.approx(expected, rel=1e-5)
     assert found["resumed"] == found["losses"][3:]
