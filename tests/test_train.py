@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -295,3 +296,29 @@ def test_contrastive_loss_is_cross_entropy_of_both_directions() -> None:
     scores = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
     expected = (F.cross_entropy(scores, torch.arange(4)) + F.cross_entropy(scores.T, torch.arange(4))) / 2
     torch.testing.assert_close(contrastive_loss(scores, torch.eye(4, dtype=torch.bool)), expected)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_with_twice_the_batch(world: Path, tmp_path: Path) -> None:
+    """Losses, validation and resume under torchrun with DeepSpeed, against the local engine."""
+    plain = {**SIZES, **RESNET, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    sections: dict[str, Any] = {"model": {"config": plain}, "run": {"max_steps": 4, "save_every": 2, "keep_last": 3}}
+    sources = source(world, "qa"), source(world, "retrieval")
+    one = config(tmp_path / "one", *sources, validation=[sources[0]], optimizer={"batch_size": 4, "accumulation": 2}, **sections)
+    assert run(one) == 0
+    sections["engine"] = {"kind": "deepspeed", "zero_stage": 2}
+    two = config(tmp_path / "two", *sources, validation=[sources[0]], optimizer={"batch_size": 2, "accumulation": 2}, **sections)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # ninja
+    environment = os.environ | {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "PATH": path}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *command(two)[1:]]
+    done = subprocess.run(launch, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert (tmp_path / "two" / "out" / "step_00000004").is_dir(), done.stderr[-3000:]
+    expected, found = ([line["loss"] for line in log(tmp_path / name / "out")] for name in ("one", "two"))
+    assert found == pytest.approx(expected, rel=1e-5)
+    validated = [checkpoints.results_of(tmp_path / name / "out" / "step_00000004")["validation_loss"] for name in ("one", "two")]
+    assert validated[0] == pytest.approx(validated[1], rel=1e-4)
+    shutil.rmtree(tmp_path / "two" / "out" / "step_00000004")
+    subprocess.run([*launch, "run.resume=true"], env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert [line["loss"] for line in log(tmp_path / "two" / "out")] == found

@@ -59,7 +59,11 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """One process, plain PyTorch; bf16 is autocast over float32 weights."""
+    """One process, plain PyTorch; bf16 is autocast over float32 weights.
+
+    Parameters without gradient (heads that an update does not ask) count as
+    having gradient 0, as in DeepSpeed and the original: they decay.
+    """
 
     rank, num_processes = 0, 1
 
@@ -76,6 +80,8 @@ class LocalEngine:
         loss.backward()
 
     def step(self, rate: Callable[[float], float]) -> float:
+        for p in trained(self.optimizer):
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
         norm = nn.utils.clip_grad_norm_(trained(self.optimizer), self.max_grad_norm or float("inf"))
         set_rates(self.optimizer, rate)
         self.optimizer.step()
@@ -97,7 +103,6 @@ class DeepSpeedEngine:
     The end of an accumulation is always said explicitly, and DeepSpeed never
     scales by its own count: with several backward passes per batch that count
     is wrong, and stages 1 and 2 would lose gradients without a word.
-    Parameters without gradient count as having gradient 0, so they decay.
     """
 
     def __init__(self, model: Any, optimizer: Optimizer, engine: EngineSettings, settings: OptimizerSettings) -> None:
