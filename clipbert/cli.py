@@ -29,12 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
-        result, show = args.command(args)
+        result, show, *code = args.command(args)
         if args.json:
             print(json.dumps(result, ensure_ascii=False))
         else:
             show(result)
         sys.stdout.flush()
+        return code[0] if code else 0
     except ValueError as error:  # VideoError is one
         print(f"clipbert: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-Command = tuple[Any, Callable[[Any], None]]
+Command = tuple[Any, Callable[[Any], None]] | tuple[Any, Callable[[Any], None], int]  # result, how to show it, exit code unless 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,8 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    def add(name: str, command: Callable[[argparse.Namespace], Command], about: str, example: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=about, description=about, epilog=f"example: {example}")
+    def add(name: str, command: Callable[[argparse.Namespace], Command], about: str, example: str, to: Any = commands) -> argparse.ArgumentParser:
+        sub = to.add_parser(name, help=about, description=about, epilog=f"example: {example}")
         sub.add_argument("--json", action="store_true", help="print one JSON object")
         sub.set_defaults(command=command)
         return sub
@@ -94,6 +95,21 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--num-heads", type=int, metavar="H", help="attention heads (default: hidden size / 64)")
     convert.add_argument("--labels", type=Path, metavar="FILE", help="ans2label.json: answer -> index")
     convert.add_argument("--image-size", type=int, metavar="PIXELS", help="longer side of a frame (default: 448; 768 for pretrain and vqa)")
+
+    data = commands.add_parser("data", help="Make the synthetic benchmark, or check a data set of yours.")
+    data_commands = data.add_subparsers(dest="data_name", required=True, metavar="COMMAND", parser_class=_Parser)
+    synthetic = add(
+        "synthetic",
+        _data_synthetic,
+        "Draw videos with known answers and known evidence.",
+        "clipbert data synthetic out --num-videos 100",
+        data_commands,
+    )
+    synthetic.add_argument("out", type=Path, help="a folder that is empty or does not exist")
+    synthetic.add_argument("--num-videos", type=int, default=100, metavar="N", help="training videos; val and test get a tenth each (default 100)")
+    synthetic.add_argument("--seed", type=int, default=0, metavar="S")
+    check = add("check", _data_check, "Report all that is wrong with a data set before training on it.", "clipbert data check my.yaml", data_commands)
+    check.add_argument("spec", type=Path, help="YAML or JSON: videos, train, val, test, vocabulary")
 
     add("doctor", _doctor, "What works on this machine.", "clipbert doctor")
     return parser
@@ -292,6 +308,27 @@ def _show_conversion(result: dict[str, Any]) -> None:
         reasons.setdefault(reason, []).append(key)
     for reason, keys in reasons.items():
         print(f"  dropped {len(keys)} ({reason}): {', '.join(keys)}")
+
+
+def _data_synthetic(args: argparse.Namespace) -> Command:
+    from clipbert.data.synthetic import make_dataset
+
+    rows = make_dataset(args.out, num_videos=args.num_videos, seed=args.seed, progress=_progress)
+    return {"out": str(args.out), "seed": args.seed, "rows": rows}, _show_synthetic
+
+
+def _show_synthetic(result: dict[str, Any]) -> None:
+    print(f"wrote {result['out']} (seed {result['seed']})")
+    for file, count in result["rows"].items():
+        print(f"  {file:<28} {count:>7} rows")
+
+
+def _data_check(args: argparse.Namespace) -> Command:
+    from clipbert.data.check import check_dataset
+
+    report = check_dataset(args.spec, progress=lambda done, total: _progress("videos", done, total))
+    result = {"lines": report.lines(), "loses_examples": report.loses_examples}
+    return result, lambda shown: print("\n".join(shown["lines"])), 2 if report.loses_examples else 0
 
 
 def _doctor(args: argparse.Namespace) -> Command:

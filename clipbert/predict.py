@@ -139,7 +139,8 @@ class Predictor:
             raise VideoError(f"cannot decode any of the {len(clips)} clips of {source.name}; the file is damaged where they lie.")
         if len(usable) < len(clips):
             lost = ", ".join(str(n + 1) for n in range(len(clips)) if n not in usable)
-            notices = (*notices, f"clip {lost} of {len(clips)} could not be decoded and is left out; N_test={len(usable)}")
+            be = "clip {} of {} could not be decoded and is" if len(usable) == len(clips) - 1 else "clips {} of {} could not be decoded and are"
+            notices = (*notices, f"{be.format(lost, len(clips))} left out; N_test={len(usable)}")
         kept = [clips[n] for n in usable]
         picked = tuple(tuple(int(i) for i in clip.frame_index) for clip in kept)
         return EncodedVideo(

@@ -147,6 +147,7 @@ def test_convert_writes_a_model_and_accounts_for_every_key(
         (["convert", "PRETRAINED", "OUT", "--task", "qa", "--num-heads", "4"], "no transformer.classifier.2.weight"),
         (["convert", "PRETRAINED", "OUT", "--task", "pretrain"], "give --num-heads"),
         (["convert", "PRETRAINED", "OUT", "--task", "caption"], "task must be one of"),
+        (["data", "check", "MISSING"], "missing.mp4"),
         (["frobnicate"], "invalid choice: 'frobnicate'"),
     ],
 )
@@ -163,6 +164,22 @@ def test_bad_input_gets_one_line_and_exit_2(
     lines = [line for line in err.strip().splitlines() if "vocabulary has 200 pieces" not in line]
     assert code == 2 and out == "" and len(lines) == 1 and message in lines[0], err
     assert "Traceback" not in err and not (tmp_path / "out").exists()
+
+
+def test_data_synthetic_and_data_check_work_together(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "benchmark"
+    code, shown, _ = run(capsys, "data", "synthetic", str(out), "--num-videos", "4", "--seed", "1", "--json")
+    assert code == 0 and json.loads(shown)["rows"]["frameqa_train.jsonl"] > 0
+    code, _, err = run(capsys, "data", "synthetic", str(out), "--num-videos", "4")
+    assert code == 2 and str(out) in err
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps({"videos": "benchmark", "train": "benchmark/frameqa_train.jsonl", "vocabulary": 50}))
+    code, shown, err = run(capsys, "data", "check", str(spec))
+    assert code == 0, shown + err
+    first = json.loads((out / "frameqa_train.jsonl").read_text().splitlines()[0])
+    next(out.glob(f"videos/{Path(first['video']).stem}.*")).unlink()
+    code, shown, _ = run(capsys, "data", "check", str(spec))
+    assert code == 2 and "missing" in shown
 
 
 def test_a_reader_that_stops_early_is_no_error() -> None:
