@@ -179,7 +179,7 @@ def test_data_synthetic_and_data_check_work_together(capsys: pytest.CaptureFixtu
     first = json.loads((out / "frameqa_train.jsonl").read_text().splitlines()[0])
     next(out.glob(f"videos/{Path(first['video']).stem}.*")).unlink()
     code, shown, _ = run(capsys, "data", "check", str(spec))
-    assert code == 2 and "missing" in shown
+    assert code == 2 and "LOSES EXAMPLES" in shown
 
 
 def test_a_reader_that_stops_early_is_no_error() -> None:
