@@ -32,6 +32,12 @@ test: lint
 test-all: lint
 	$(BIN)/python -m pytest -n 2
 
+bench: $(READY)
+	$(BIN)/python benchmarks/decode.py
+
+notebooks: $(READY)
+	cd notebooks && for source in *.py; do ../$(BIN)/jupytext --to ipynb --execute "$$source" || exit 1; done
+
 lock: $(READY)
 	{ sed -n 1p requirements.lock; $(BIN)/pip freeze --exclude-editable | grep -v '^clipbert' | sed -E 's/^torch==.*/torch==2.13.0/; s/^(decord==.*)$$/\1 ; platform_machine == "x86_64" or platform_machine == "AMD64"/'; } > requirements.lock.new
 	mv requirements.lock.new requirements.lock
