@@ -170,6 +170,21 @@ def test_accumulated_batches_are_one_batch(world: Path, tmp_path: Path) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
+def test_summed_gradients_are_as_large_as_there_are_batches(world: Path, tmp_path: Path) -> None:
+    """The original's accumulation."""
+    norms = []
+    for how in ("mean", "sum"):
+        (tmp_path / how).mkdir()
+        assert run(config(tmp_path / how, source(world, "qa"), optimizer={"accumulation": 3, "accumulate": how}, run={"max_steps": 1})) == 0
+        norms.append(log(tmp_path / how / "out")[0]["grad_norm"])
+    assert norms[1] == pytest.approx(3 * norms[0], rel=1e-4)
+
+
+def test_tensorboard_gets_every_update(world: Path, tmp_path: Path) -> None:
+    assert run(config(tmp_path, source(world, "qa"), run={"tensorboard": True})) == 0
+    assert list((tmp_path / "out" / "tensorboard").glob("events*"))
+
+
 def test_pretraining_starts_fine_tuning(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "pre").mkdir()
     sampled = {**SIZES, **RESNET, "pixel_random_sampling_size": 2}

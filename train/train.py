@@ -232,7 +232,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_intermixed_args(arguments)
     try:
         return train(read_settings(args.config, args.overrides))
-    except (ValueError, FloatingPointError, checkpoints.DiskFull) as error:
+    except (ValueError, FloatingPointError, OSError, checkpoints.DiskFull) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
 
