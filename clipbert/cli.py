@@ -186,6 +186,7 @@ def _ask(args: argparse.Namespace) -> Command:
         "candidates": list(prediction.candidates),
         "scores": prediction.scores.tolist(),
         "aggregation": prediction.aggregation,
+        "sure": prediction.sure,
         "model": predictor.model.name,
         "clips": clips,
         "question": args.question,
@@ -200,7 +201,9 @@ def _ask(args: argparse.Namespace) -> Command:
 def _show_answer(result: dict[str, Any]) -> None:
     ranked = sorted(zip(result["scores"], result["candidates"], strict=True), reverse=True)[:5]
     print(f"{result['question']}\n")
-    print(f"  {result['answer']}   ({100 * ranked[0][0]:.0f} %; model {result['model']}, {len(result['clips'])} clips, {result['aggregation']})\n")
+    doubt = "" if result["sure"] else "not sure; perhaps: "
+    source = f"model {result['model']}, {len(result['clips'])} clips, {result['aggregation']}"
+    print(f"  {doubt}{result['answer']}   ({100 * ranked[0][0]:.0f} %; {source})\n")
     width = max(len(name) for _, name in ranked)
     for score, name in ranked:
         print(f"  {name:<{width}}  {_bar(score)} {100 * score:5.1f} %")

@@ -38,6 +38,10 @@ class PerClipModel(Protocol):
         """The answer behind each output of a classifier head; "" for an output that is never an answer."""
         ...
 
+    def sure_from(self, head: str) -> float:
+        """The probability from which a classifier head's answer counts as sure."""
+        ...
+
     def pieces(self, text: str) -> TextPieces:
         """How the model's tokenizer sees a text."""
         ...
@@ -85,6 +89,9 @@ class ClipBertPerClip:
     def labels(self, head: str) -> tuple[str, ...]:
         settings = self.model.config.head(head)
         return tuple(settings.labels) or tuple(f"answer {j}" for j in range(settings.num_outputs))
+
+    def sure_from(self, head: str) -> float:
+        return self.model.config.head(head).abstain_below
 
     def pieces(self, text: str) -> TextPieces:
         return self.processor.pieces(text)

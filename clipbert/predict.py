@@ -214,27 +214,35 @@ class Predictor:
 
         With `choices` the multiple-choice head answers, else the match score,
         else the classifier restricted to the choices.  `seed` is of the sampled
-        contributions, which more than 16 clips need.  Raises ValueError for an
+        contributions, which more than 16 clips need.  An answer below the
+        confidence that the model's head states is marked not `sure`.  Raises ValueError for an
         empty question, fewer than two or repeated choices, or a model that has
         no head for the question.
         """
         how = self._aggregation(aggregation)
         question = require_text(question, "question")
+        sure_from = 0.0
         if choices is None:
             candidates, logits = self._open_ended(video, question)
+            sure_from = self.model.sure_from(self._head("classifier") or "")
         else:
             candidates, logits = self._multiple_choice(video, question, check_choices(choices))
-        return self._prediction(video, candidates, logits, how, seed, self._text_notices([question]))
+        return self._prediction(video, candidates, logits, how, seed, sure_from, self._text_notices([question]))
 
     def _prediction(
-        self, video: EncodedVideo, candidates: tuple[str, ...], logits: Float[Tensor, "N K"], how: str, seed: int, notices: tuple[str, ...]
-    ) -> Prediction:
+        self, video: EncodedVideo, candidates: tuple[str, ...], logits: Float[Tensor, "N K"], how: str, seed: int, sure_from: float,
+        notices: tuple[str, ...],
+    ) -> Prediction:  # fmt: skip
         scores = aggregate(logits[None], how)[0].softmax(dim=-1)
-        best = int(scores.argmax())
-        share = shapley(logits, best, how, generator=torch.Generator().manual_seed(seed))
+        ranked = scores.argsort(descending=True)[:3].tolist()
+        sure = float(scores[ranked[0]]) >= sure_from
+        if not sure:
+            others = ", ".join(f"{candidates[j]} ({100 * float(scores[j]):.0f} %)" for j in ranked)
+            notices = (f"not sure: below {100 * sure_from:.0f} % this model is mostly wrong; it wavers between {others}", *notices)
+        share = shapley(logits, ranked[0], how, generator=torch.Generator().manual_seed(seed))
         return Prediction(
-            answer=candidates[best], candidates=candidates, scores=scores, clip_logits=logits, contribution=share.values,
-            times=video.times, aggregation=how, notices=video.notices + notices,
+            answer=candidates[ranked[0]], candidates=candidates, scores=scores, clip_logits=logits, contribution=share.values,
+            times=video.times, aggregation=how, sure=sure, notices=video.notices + notices,
         )  # fmt: skip
 
     def _open_ended(self, video: EncodedVideo, question: str) -> tuple[tuple[str, ...], Float[Tensor, "N K"]]:

@@ -181,6 +181,7 @@ class Prediction(_ShapeRepr):
     contribution: Tensor  # float[N]
     times: Tensor  # float64[N, T]
     aggregation: str
+    sure: bool = True
     notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

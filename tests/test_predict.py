@@ -59,6 +59,15 @@ def test_an_answer_comes_with_each_clips_vote_and_contribution(predictor: Predic
     assert float(prediction.contribution.sum()) == pytest.approx(gained, abs=1e-5)
 
 
+def test_an_answer_below_the_stated_confidence_is_marked_not_sure_with_its_alternatives() -> None:
+    for floor, sure in ((0.0, True), (1.0, False)):
+        head = dataclasses.replace(HEADS["qa"], abstain_below=floor)
+        model = tiny_model(heads={"qa": head})
+        predictor = Predictor(model, tiny_processor(model))
+        prediction = predictor.answer(predictor.encode(VIDEO), "what colour?")
+        assert prediction.sure is sure and ("wavers between" in " ".join(prediction.notices)) is not sure
+
+
 def test_a_new_question_neither_decodes_nor_runs_the_cnn(counting: Predictor) -> None:
     counting.encode(VIDEO)
     encoded = counting.model.encoded

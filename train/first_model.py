@@ -371,6 +371,14 @@ def calibrate(logits: Tensor, target: Tensor) -> float:
     return float(candidates[losses.argmin()])
 
 
+def confidence_floor(logits: Tensor, target: Tensor, temperature: float) -> float:
+    """The highest probability (steps of 0.05) below which at most a third of the validation answers are right."""
+    confidence, answer = (logits / temperature).softmax(1).max(1)
+    right = (answer == target).float()
+    floors = [t / 20 for t in range(1, 19) if (confidence < t / 20).any() and float(right[confidence < t / 20].mean()) <= 1 / 3]
+    return max(floors, default=0.0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
@@ -421,9 +429,11 @@ def main() -> None:
     report["model"], logits, target = trainer.evaluate(validation)
     report["contrastive"] = {"flickr8k": trainer.recall(flickr), "panda70m": trainer.recall(panda)}
     temperature = calibrate(logits, target)
-    config.heads["qa"]["temperature"] = round(temperature, 3)
-    report |= {"temperature": temperature, "seconds": round(time.time() - began), "seed": args.seed, "answers": len(labels),
-               "training questions": len(training), "validation questions": len(validation)}  # fmt: skip
+    config.heads["qa"] |= {"temperature": round(temperature, 3), "abstain_below": confidence_floor(logits, target, temperature)}
+    report |= {
+        "temperature": temperature, "abstain_below": config.heads["qa"]["abstain_below"], "seconds": round(time.time() - began), "seed": args.seed,
+        "answers": len(labels), "training questions": len(training), "validation questions": len(validation),
+    }  # fmt: skip
     print(json.dumps(report, indent=1), flush=True)
     model.half().save_pretrained(args.out)
     processor.save_pretrained(args.out)
