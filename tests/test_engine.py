@@ -115,14 +115,15 @@ def test_knobs_and_settings_make_one_configuration(stage: int) -> None:
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"zero_optimization": {"stage": 1}, "gradient_clipping": 1.0}, "must not set gradient_clipping"),
-        ({"zero_optimization": {"stage": 2}}, "must have zero_optimization.stage 1"),
+        ({"zero_optimization": {"stage": 3}, "gradient_clipping": 1.0}, "must not set gradient_clipping"),
+        ({"zero_optimization": {"stage": 2}}, "must have zero_optimization.stage 3"),
+        ({"zero_optimization": {"stage": 3, "offload_optimizer": {"device": "cpu"}}}, "offload with stage 2"),
     ],
 )
 def test_knobs_that_contradict_settings_are_refused(tmp_path: Path, knobs: dict[str, Any], message: str) -> None:
     (tmp_path / "knobs.json").write_text(json.dumps(knobs))
     with pytest.raises(ValueError, match=message):
-        deepspeed_config(EngineSettings(kind="deepspeed", zero_stage=1, knobs=str(tmp_path / "knobs.json")), OptimizerSettings())
+        deepspeed_config(EngineSettings(kind="deepspeed", zero_stage=3, knobs=str(tmp_path / "knobs.json")), OptimizerSettings())
 
 
 @pytest.mark.slow

@@ -140,6 +140,8 @@ class DeepSpeedEngine:
         norm = nn.utils.get_total_norm(gradients) if gradients else None
         self._engine.step()
         self._engine.set_gradient_accumulation_boundary(False)
+        if self.stage == 3:  # DeepSpeed 0.19.8 keeps the gradients of this update for parameters that the next one's first backward pass misses
+            self._engine.optimizer.grad_partitions_flat_buffer.zero_()
         return float(self._engine.get_global_grad_norm() if norm is None else norm)
 
     def save(self, folder: Path) -> None:
@@ -178,6 +180,10 @@ def deepspeed_config(engine: EngineSettings, settings: OptimizerSettings) -> dic
         raise ValueError(f"{path} must not set {doubled[0]}: it follows from the settings of optimizer and engine.")
     if knobs.get("zero_optimization", {}).get("stage") != engine.zero_stage:
         raise ValueError(f"{path} must have zero_optimization.stage {engine.zero_stage}, as engine.zero_stage says.")
+    if engine.zero_stage == 3 and "offload_optimizer" in knobs["zero_optimization"]:
+        raise ValueError(
+            f"{path}: offload_optimizer with stage 3 would apply old gradients to heads that an update does not ask; offload with stage 2."
+        )
     precision = {engine.precision: {"enabled": True}} if engine.precision != "fp32" else {}
     return {
         "train_micro_batch_size_per_gpu": settings.batch_size,
