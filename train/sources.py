@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,5 +169,13 @@ def load(sources: Sequence[Source], batches: Any, *, num_workers: int) -> Iterat
     """Batches with the number of their source, read ahead by `num_workers` processes."""
     together = Together(sources)
     generator = torch.Generator()  # its own: the loader must not draw from the generator of dropout
-    loader = DataLoader(together, batch_sampler=batches, collate_fn=together.collate, num_workers=num_workers, generator=generator)
+    loader = DataLoader(
+        together, batch_sampler=batches, collate_fn=together.collate, num_workers=num_workers, generator=generator, worker_init_fn=_outlive_signals
+    )
     yield from loader
+
+
+def _outlive_signals(worker: int) -> None:
+    """Ctrl-C and torchrun reach the decoding processes too, but the update they read for has to end first."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

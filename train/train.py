@@ -180,17 +180,26 @@ def mean_over_processes(value: Tensor, engine: Engine) -> Tensor:
 
 
 class Interrupt:
-    """Ctrl-C (or a polite kill) asks the run to end after this update; a second one ends it at once."""
+    """Ctrl-C (or a polite kill) asks the run to end after this update; again, two seconds later, it ends at once.
+
+    Not sooner: under torchrun each process hears one Ctrl-C twice, from the
+    terminal and from the launcher.
+    """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked, self._since, self._process = False, 0.0, os.getpid()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        self.asked = True
-        print("\nsaving after this update; once more ends at once", file=sys.stderr, flush=True)
+        if os.getpid() != self._process:  # a process that decodes: it ends with this one
+            return
+        if not self.asked:
+            self.asked, self._since = True, time.monotonic()
+            print("\nsaving after this update; once more ends at once", file=sys.stderr, flush=True)
+        elif time.monotonic() - self._since > 2:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
     def anywhere(self, engine: Engine) -> bool:
         """Whether any process was asked: all must end after the same update."""
@@ -219,7 +228,8 @@ def train(settings: Settings) -> int:
             if is_first:
                 record.say(f"saved {saved}", *run.unreadable.lines())
         if interrupted:
-            record.say(f"interrupted after update {done} of {run.total}; go on with run.resume=true")
+            if is_first:
+                record.say(f"interrupted after update {done} of {run.total}; go on with run.resume=true")
             return EXIT_INTERRUPTED
     return 0
 
