@@ -126,5 +126,3 @@ def test_the_official_checkpoint_of_the_release_size_has_the_paper_models_parame
     total = sum(p.numel() for p in model.parameters())
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
     assert frozen == 222_400 and total - frozen == pytest.approx(148.2e6, rel=0.005)
-
-

@@ -137,11 +137,17 @@ def test_bfloat16_leaves_logits_within_two_hundredths_of_their_range_and_the_ans
     assert float((a.clip_logits - b.clip_logits).abs().max()) < 0.02 * float(a.clip_logits.abs().max())
 
 
-def test_choices_use_the_multiple_choice_head_then_the_match_score_then_the_classifier() -> None:
+def test_choices_use_the_multiple_choice_head_then_a_classifier_that_knows_them_then_the_match_score() -> None:
     for heads in (("qa", "choice", "match"), ("qa", "match"), ("qa",)):
         predictor = make_predictor(heads)
         prediction = predictor.answer(predictor.encode(VIDEO), "what colour?", choices=["red", "blue"])
         assert prediction.candidates == ("red", "blue") and prediction.clip_logits.shape == (4, 2)
+    matcher = make_predictor(("qa", "match"))
+    video = matcher.encode(VIDEO)
+    known, unknown = (matcher.answer(video, "what colour?", choices=["red", word]).clip_logits for word in ("blue", "mauve"))
+    torch.testing.assert_close(known, matcher.clip_logits(video, ["what colour?"], "qa")[0][:, [0, 2]])
+    match = matcher.clip_logits(video, ["what colour? red", "what colour? mauve"], "match")
+    torch.testing.assert_close(unknown, (match[..., 1] - match[..., 0]).T)
     with pytest.raises(ValueError, match="knows no answer 'mauve'"):
         predictor.answer(predictor.encode(VIDEO), "what colour?", choices=["red", "mauve"])
 
@@ -165,6 +171,8 @@ def test_a_model_without_a_fitting_head_says_what_it_has() -> None:
     video = counter.encode(VIDEO)
     with pytest.raises(ValueError, match=r"no open-ended answers \(its heads: regression\); give choices"):
         counter.answer(video, "what?")
+    with pytest.raises(ValueError, match="cannot choose among answers"):
+        counter.answer(video, "what?", choices=["a", "b"])
     with pytest.raises(ValueError, match="no match score"):
         counter.match(video, ["a dog"])
 

