@@ -25,12 +25,12 @@ CLIPS = (1, 4, 16)
 
 
 def write_video(path: Path, seconds: int, gop: int) -> None:
-    ramp = np.add.outer(np.arange(240), np.arange(320)).astype(np.uint8)
+    ramp = np.add.outer(np.arange(240), np.arange(320))
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"preset": "veryfast", "g": str(gop), "keyint_min": str(gop), "sc_threshold": "0"})
         stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
         for i in range(25 * seconds):
-            picture = np.stack([ramp + i, ramp + 2 * i, ramp - i], axis=-1).astype(np.uint8)
+            picture = (np.stack([ramp + i, ramp + 2 * i, ramp - i], axis=-1) % 256).astype(np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
 

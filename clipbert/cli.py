@@ -152,14 +152,14 @@ def _predictor(args: argparse.Namespace) -> Any:
 
 
 def _check_video(args: argparse.Namespace) -> None:
-    """Fail on an unreadable file before a model is loaded."""
-    from clipbert.predict import check_readable
+    """Fail on an unreadable file before transformers and a model are loaded."""
+    from clipbert.source import source_of
 
-    check_readable(args.video, args.backend)
+    source_of(args.video, args.backend).timeline()
 
 
 def _ask(args: argparse.Namespace) -> Command:
-    from clipbert.predict import check_choices, require_text
+    from clipbert.tasks import check_choices, require_text
 
     require_text(args.question, "question")
     if args.choices is not None:
@@ -264,7 +264,7 @@ def _show_sample(result: dict[str, Any]) -> None:
 
 
 def _sweep(args: argparse.Namespace) -> Command:
-    from clipbert.predict import require_text
+    from clipbert.tasks import require_text
 
     require_text(args.question, "question")
     _check_video(args)

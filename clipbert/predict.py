@@ -23,7 +23,7 @@ from clipbert.per_clip import ClipBertPerClip, PerClipModel
 from clipbert.processing import ClipBertProcessor
 from clipbert.sampling import ClipTimes, sample_clips, sweep_plan
 from clipbert.source import Source, digest, source_of
-from clipbert.tasks import TASKS, choices_as_answers, match_log_odds
+from clipbert.tasks import TASKS, check_choices, choices_as_answers, match_log_odds, require_text
 from clipbert.types import EncodedVideo, Prediction
 from clipbert.video import VideoError
 
@@ -347,24 +347,6 @@ class Predictor:
                 total = len(pieces.pieces) + len(pieces.cut)
                 notices.append(f"the text is cut: {len(pieces.cut)} of its {total} pieces were not read, from {pieces.cut[0]!r} on")
         return tuple(notices)
-
-
-def check_readable(video: str | Path, backend: str | None = None) -> None:
-    """Raise VideoError unless `video` opens as a video or an image."""
-    source_of(video, backend).timeline()
-
-
-def require_text(text: str, name: str) -> str:
-    if not text.strip():
-        raise ValueError(f"the {name} is empty; write at least one word.")
-    return text.strip()
-
-
-def check_choices(choices: Sequence[str]) -> list[str]:
-    found = [require_text(choice, "choice") for choice in choices]
-    if len(found) < 2 or len(set(found)) < len(found):
-        raise ValueError(f"choices must be at least two different texts, got {found}.")
-    return found
 
 
 def model_folder(name: str | Path) -> Path:

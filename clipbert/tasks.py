@@ -16,6 +16,19 @@ from torch.nn import functional as F
 from clipbert.aggregation import aggregate
 
 
+def require_text(text: str, name: str) -> str:
+    if not text.strip():
+        raise ValueError(f"the {name} is empty; write at least one word.")
+    return text.strip()
+
+
+def check_choices(choices: Sequence[str]) -> list[str]:
+    found = [require_text(choice, "choice") for choice in choices]
+    if len(found) < 2 or len(set(found)) < len(found):
+        raise ValueError(f"choices must be at least two different texts, got {found}.")
+    return found
+
+
 def question_alone(question: str, choices: Sequence[str]) -> list[str]:
     """Open-ended questions: the candidates live in the head, not in the text."""
     return [question]
