@@ -121,6 +121,7 @@ def convert_official(
     unexpected shape, or that no rule covers.
     """
     check_known("task", task, TASKS)
+    _check_tied(state)
     config = _config_from(state, num_heads)
     config.image_size = image_size or (768 if task in ("pretrain", "vqa") else 448)
     head = task.replace("-", "_")
@@ -130,6 +131,14 @@ def convert_official(
         config.heads = ClipBertConfig(heads={head: _head_from(state, task, labels)}).heads
         model = ClipBertForSequenceClassification(config)
     return model.eval(), _load(model, state, _OFFICIAL, _DROPPED, head)
+
+
+def _check_tied(state: Mapping[str, Tensor]) -> None:
+    """The decoder of the masked-word head is dropped as a copy, so it must be one."""
+    cls = "transformer.cls.predictions."
+    for copy, original in ((cls + "decoder.weight", "transformer.bert.embeddings.word_embeddings.weight"), (cls + "decoder.bias", cls + "bias")):
+        if copy in state and original in state and not torch.equal(state[copy], state[original]):
+            raise ValueError(f"{copy} differs from {original}, which it should be tied to; this model has no place for an untied one.")
 
 
 def _config_from(state: Mapping[str, Tensor], num_heads: int | None) -> ClipBertConfig:

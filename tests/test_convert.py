@@ -63,6 +63,13 @@ def test_a_missing_key_an_unknown_key_and_a_wrong_shape_are_named() -> None:
         convert_official(state | {key: torch.zeros(3)}, "qa", num_heads=4)
 
 
+def test_a_decoder_that_is_not_tied_to_the_word_embeddings_is_refused() -> None:
+    state = read_checkpoint(GOLDEN / "official_pretrain_ckpt.pt")
+    key = "transformer.cls.predictions.decoder.weight"
+    with pytest.raises(ValueError, match=f"{key} differs from"):
+        convert_official(state | {key: state[key] + 1}, "pretrain", num_heads=4)
+
+
 def test_other_widths_and_depths_are_read_off_the_tensors() -> None:
     state = official_state("qa_open")
     twelve = {k.replace("layer.1.", f"layer.{i}."): v for i in range(1, 5) for k, v in state.items() if ".layer.1." in k}
