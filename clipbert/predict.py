@@ -222,14 +222,18 @@ class Predictor:
         no head for the question.
         """
         how = self._aggregation(aggregation)
-        question = require_text(question, "question")
-        sure_from = 0.0
-        if choices is None:
-            candidates, logits = self._open_ended(video, question)
-            sure_from = self.model.sure_from(self._head("classifier") or "")
-        else:
-            candidates, logits = self._multiple_choice(video, question, check_choices(choices))
+        candidates, logits = self.candidate_logits(video, question, choices)
+        sure_from = self.model.sure_from(self._head("classifier") or "") if choices is None else 0.0
         return self._prediction(video, candidates, logits, how, seed, sure_from, self._text_notices([question]))
+
+    def candidate_logits(
+        self, video: EncodedVideo, question: str, choices: Sequence[str] | None = None
+    ) -> tuple[tuple[str, ...], Float[Tensor, "N K"]]:
+        """The possible answers, and each clip's logits for them: what `answer` pools.  Raises ValueError like it."""
+        question = require_text(question, "question")
+        if choices is None:
+            return self._open_ended(video, question)
+        return self._multiple_choice(video, question, check_choices(choices))
 
     def _prediction(
         self, video: EncodedVideo, candidates: tuple[str, ...], logits: Float[Tensor, "N K"], how: str, seed: int, sure_from: float,
@@ -293,16 +297,17 @@ class Predictor:
             per_head.append(logits[..., 1] - logits[..., 0] if logits.shape[-1] == 2 else logits[..., 0])
         return torch.stack(per_head).sum(dim=0)
 
-    def sweep(
-        self, video: str | Path | Image.Image, question: str, *, choices: Sequence[str] | None = None, sizes: Sequence[int] = (1, 2, 4, 8, 16),
-        policy: str | None = None, **settings: Any,
-    ) -> tuple[list[SweepRow], str]:  # fmt: skip
-        """Answer and score for each N_test x aggregation, and a sentence on how many passes that took.
+    def encode_sweep(
+        self, video: str | Path | Image.Image, *, sizes: Sequence[int] = (1, 2, 4, 8, 16), num_frames: int | None = None, fps: float | None = None,
+        policy: str | None = None, seed: int | None = None, backend: str | None = None,
+    ) -> tuple[dict[int, EncodedVideo], str]:  # fmt: skip
+        """The video at each N_test, and a sentence on how many clips that took: one encoding where the policy nests.
 
-        Where clips of the policy nest, all sizes come from one encoding.
+        Raises VideoError if any of the clips cannot be decoded.
         """
-        sampling = replace(self.sampling, **{k: v for k, v in {"policy": policy, **settings}.items() if v is not None})
-        source = source_of(video, None)
+        given = {"num_frames": num_frames, "fps": fps, "policy": policy, "seed": seed}
+        sampling = replace(self.sampling, **{k: v for k, v in given.items() if v is not None})
+        source = source_of(video, backend)
         timeline, _ = source.timeline()
         plan = sweep_plan(
             timeline, sizes, num_frames=sampling.num_frames, fps=sampling.fps, policy=sampling.policy,
@@ -311,17 +316,28 @@ class Predictor:
         encoded = self._encode_clips(source, plan.clips, sampling.policy, None)
         if encoded.num_clips < len(plan.clips):
             raise VideoError(f"a sweep needs all {len(plan.clips)} clips of {source.name}, and only {encoded.num_clips} can be decoded; use ask.")
-        rows = []
+        parts = {}
         for size, members in plan.index.items():
-            part = replace(
-                encoded, features=encoded.features[list(members)], times=encoded.times[list(members)], spans=encoded.spans[list(members)],
-                shortened=tuple(encoded.shortened[i] for i in members), key=digest(encoded.key, repr(members)),
+            chosen = list(members)
+            parts[size] = replace(
+                encoded, features=encoded.features[chosen], times=encoded.times[chosen], spans=encoded.spans[chosen],
+                shortened=tuple(encoded.shortened[i] for i in chosen), key=digest(encoded.key, repr(members)),
             )  # fmt: skip
-            for how in AGGREGATIONS:
-                prediction = self.answer(part, question, choices=choices, aggregation=how)
-                rows.append(SweepRow(size, how, prediction.answer, float(prediction.scores.max())))
         passes = "the sizes do not nest, so each ran on its own clips" if plan.reruns else "all sizes from one pass"
-        return rows, f"policy {sampling.policy}: {passes}, {len(plan.clips)} clips encoded"
+        return parts, f"policy {sampling.policy}: {passes}, {len(plan.clips)} clips encoded"
+
+    def sweep(
+        self, video: str | Path | Image.Image, question: str, *, choices: Sequence[str] | None = None, **settings: Any
+    ) -> tuple[list[SweepRow], str]:
+        """Answer and score for each N_test x aggregation, and the sentence of `encode_sweep`, which takes `settings`."""
+        parts, note = self.encode_sweep(video, **settings)
+        rows = []
+        for size, part in parts.items():
+            candidates, logits = self.candidate_logits(part, question, choices)
+            for how in AGGREGATIONS:
+                scores = aggregate(logits[None], how)[0].softmax(dim=-1)
+                rows.append(SweepRow(size, how, candidates[int(scores.argmax())], float(scores.max())))
+        return rows, note
 
     def _aggregation(self, aggregation: str | None) -> str:
         how = aggregation or self.sampling.aggregation

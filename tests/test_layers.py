@@ -28,7 +28,7 @@ LAYERS = (
         "data",
     ),
     ("per_clip", "convert", "data.check"),
-    ("predict",),
+    ("predict", "evaluate"),
     ("doctor",),
     ("viz",),
     ("cli", "__main__", "__init__"),

@@ -1,0 +1,103 @@
+"""Evaluation: equal to asking one by one, each video encoded once, nothing dropped."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import GOLDEN, ROOT
+from test_predict import Counting, make_predictor
+from tiny import tiny_model, tiny_processor
+
+from clipbert.aggregation import AGGREGATIONS
+from clipbert.data.rows import Example
+from clipbert.data.video_store import open_store
+from clipbert.evaluate import evaluate
+from clipbert.metrics import accuracy, retrieval_metrics
+from clipbert.predict import Predictor
+from clipbert.video import VideoError
+
+VIDEOS = ("video_a30.mp4", "video_b25.mp4", "video_f12avi.avi")
+STORE = open_store(GOLDEN)
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return make_predictor()
+
+
+def questions() -> list[Example]:
+    asked = [(v, f"what colour number {k}?") for k in range(2) for v in VIDEOS]
+    return [Example(v, str(i), question=q, answer=("red", "blue")[i % 2], answer_type=("what", "who")[i % 2]) for i, (v, q) in enumerate(asked)]
+
+
+def test_accuracy_at_every_size_and_aggregation_equals_asking_one_by_one(predictor: Predictor) -> None:
+    rows = evaluate(predictor, questions(), STORE, "qa", sizes=(1, 4))
+    assert [(row.num_clips, row.aggregation) for row in rows] == [(n, how) for n in (1, 4) for how in AGGREGATIONS]
+    for row in rows:
+        answers = [
+            predictor.answer(predictor.encode(GOLDEN / e.video, num_clips=row.num_clips), e.question, aggregation=row.aggregation).answer
+            for e in questions()
+        ]
+        assert row.metrics["accuracy"] == accuracy(answers, [e.answer for e in questions()])
+        assert {"accuracy/what", "accuracy/who"} < set(row.metrics)
+
+
+def test_each_video_is_encoded_once_whatever_is_asked_of_it() -> None:
+    counting = make_predictor()
+    counting.model.__class__ = Counting
+    evaluate(counting, questions(), STORE, "qa", sizes=(4,), policy="official")
+    assert counting.model.encoded == len(VIDEOS) * 4 * 2
+
+
+def test_retrieval_ranks_every_video_for_every_caption(predictor: Predictor) -> None:
+    captions = ["a red ball", "a dog", "blue", "a green field"]
+    examples = [Example(VIDEOS[i % 3], str(i), caption=c) for i, c in enumerate(captions)]
+    [row] = [r for r in evaluate(predictor, examples, STORE, "retrieval", sizes=(2,)) if r.aggregation == "lse"]
+    grouped = [captions[0], captions[3], captions[1], captions[2]]
+    scores = torch.stack([predictor.match(predictor.encode(GOLDEN / v, num_clips=2), grouped, aggregation="lse") for v in VIDEOS], dim=1)
+    assert row.metrics == pytest.approx(retrieval_metrics(scores, torch.tensor([0, 0, 1, 2])))
+
+
+def test_choices_without_a_question_are_captions_and_the_best_match_wins(predictor: Predictor) -> None:
+    choices = ("a red ball", "a dog", "blue")
+    video = predictor.encode(GOLDEN / VIDEOS[0], num_clips=2)
+    best = int(predictor.match(video, choices, aggregation="max").argmax())
+    rows = evaluate(predictor, [Example(VIDEOS[0], "0", choices=choices, answer=best)], STORE, "multiple_choice", sizes=(2,))
+    assert next(r for r in rows if r.aggregation == "max").metrics == {"accuracy": 1.0}
+
+
+def test_vqa_gives_the_answers_soft_label(predictor: Predictor) -> None:
+    scores = tuple((word, value) for word, value in (("red", 0.3), ("green", 0.6), ("blue", 0.9), ("white", 1.0)))
+    rows = evaluate(predictor, [Example(VIDEOS[0], "0", question="what colour?", answer_scores=scores)], STORE, "vqa", sizes=(1,))
+    answer = predictor.answer(predictor.encode(GOLDEN / VIDEOS[0], num_clips=1), "what colour?", aggregation="mean").answer
+    assert rows[0].metrics == {"vqa_score": dict(scores)[answer]}
+
+
+def test_a_missing_video_an_empty_set_and_a_withheld_answer_stop_it(predictor: Predictor) -> None:
+    with pytest.raises(VideoError, match="no video or image called nowhere"):
+        evaluate(predictor, [Example("nowhere", "0", question="what?", answer="red")], STORE, "qa")
+    with pytest.raises(ValueError, match="no examples"):
+        evaluate(predictor, [], STORE, "qa")
+    with pytest.raises(ValueError, match="has no answer to compare with"):
+        evaluate(predictor, [Example(VIDEOS[0], "0", question="what?")], STORE, "qa", sizes=(1,))
+
+
+def test_the_script_prints_json_and_one_line_for_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    from train.evaluate import main
+
+    model = tiny_model()
+    model.save_pretrained(tmp_path)
+    tiny_processor(model).save_pretrained(tmp_path)
+    rows = [{"video": e.video, "question": e.question, "answer": e.answer} for e in questions()]
+    (tmp_path / "qa.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    common = ["--model", str(tmp_path), "--annotations", str(tmp_path / "qa.jsonl"), "--videos", str(GOLDEN)]
+    assert main([*common, "--task", "qa", "--num-clips", "1", "2", "--out", str(tmp_path / "out.json")]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert len(shown["rows"]) == 6 and shown == json.loads((tmp_path / "out.json").read_text()) and shown["num_examples"] == 6
+    assert main([*common, "--task", "caption"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "task must be one of" in error.splitlines()[-1]

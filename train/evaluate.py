@@ -1,0 +1,75 @@
+"""Checkpoint + task -> a table and JSON, at any N_test, T, policy and all three aggregations from one pass a video.
+
+python train/evaluate.py --model runs/NAME/step_00000500 --task qa --annotations test.jsonl --videos videos --num-clips 1 4 16
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from clipbert.data.examples import read_examples
+from clipbert.data.video_store import open_store
+from clipbert.evaluate import EVALUATED, Evaluation, evaluate
+from clipbert.predict import Predictor
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default="real", help="a bundled model or a folder (default: real)")
+    parser.add_argument("--task", required=True, help=", ".join(EVALUATED))
+    parser.add_argument("--annotations", type=Path, required=True)
+    parser.add_argument("--videos", type=Path, required=True, help="a folder, or an LMDB of the original")
+    parser.add_argument("--format", help="of the annotations (default: found from the first row)")
+    parser.add_argument("--split", help="keep the rows of this split")
+    parser.add_argument("--num-clips", type=int, nargs="+", metavar="N", help="N_test, one or several (default: the model's own)")
+    parser.add_argument("--num-frames", type=int, metavar="T")
+    parser.add_argument("--fps", type=float)
+    parser.add_argument("--policy")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON here too")
+    args = parser.parse_args(argv)
+    try:
+        result = run(args)
+    except ValueError as error:  # VideoError is one
+        print(f"evaluate: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    if args.out:
+        args.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result))
+    return 0
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Evaluate, show the table on stderr, and return what belongs to the reported numbers."""
+    predictor = Predictor.from_pretrained(args.model, device=args.device, dtype=args.dtype)
+    examples = read_examples(args.annotations, format=args.format, split=args.split)
+    sampling = {name: value for name in ("num_frames", "fps", "policy", "seed") if (value := getattr(args, name)) is not None}
+    rows = evaluate(predictor, examples, open_store(args.videos), args.task, sizes=args.num_clips, progress=_progress, **sampling)
+    _show(rows)
+    own = predictor.sampling
+    return {
+        "model": args.model, "task": args.task, "annotations": str(args.annotations), "split": args.split, "num_examples": len(examples),
+        "num_frames": args.num_frames or own.num_frames, "fps": args.fps or own.fps, "policy": args.policy or own.policy,
+        "seed": own.seed if args.seed is None else args.seed, "dtype": args.dtype,
+        "rows": [{"num_clips": row.num_clips, "aggregation": row.aggregation} | row.metrics for row in rows],
+    }  # fmt: skip
+
+
+def _progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\rvideo {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+def _show(rows: Sequence[Evaluation]) -> None:
+    for row in rows:
+        numbers = "  ".join(f"{name} {value:.4g}" for name, value in row.metrics.items())
+        print(f"N_test {row.num_clips:>3}  {row.aggregation:<4}  {numbers}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
