@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-BAR = 24
+from clipbert import show
 
 
 class _Parser(argparse.ArgumentParser):
@@ -29,11 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
-        result, show, *code = args.command(args)
+        result, present, *code = args.command(args)
         if args.json:
             print(json.dumps(result, ensure_ascii=False))
         else:
-            show(result)
+            present(result)
         sys.stdout.flush()
         return code[0] if code else 0
     except ValueError as error:  # VideoError is one
@@ -195,27 +195,7 @@ def _ask(args: argparse.Namespace) -> Command:
         "duration": video.duration,
         "partial": video.partial,
         "notices": list(prediction.notices),
-    }, _show_answer
-
-
-def _show_answer(result: dict[str, Any]) -> None:
-    ranked = sorted(zip(result["scores"], result["candidates"], strict=True), reverse=True)[:5]
-    print(f"{result['question']}\n")
-    doubt = "" if result["sure"] else "not sure; perhaps: "
-    source = f"model {result['model']}, {len(result['clips'])} clips, {result['aggregation']}"
-    print(f"  {doubt}{result['answer']}   ({100 * ranked[0][0]:.0f} %; {source})\n")
-    width = max(len(name) for _, name in ranked)
-    for score, name in ranked:
-        print(f"  {name:<{width}}  {_bar(score)} {100 * score:5.1f} %")
-    print("\n  clip  seconds            its own answer" + " " * 12 + "contribution (nats)")
-    largest = max(abs(clip["contribution"]) for clip in result["clips"]) or 1.0
-    for n, clip in enumerate(result["clips"], 1):
-        own = max(clip["scores"])
-        vote = f"{clip['answer'][:18]} {100 * own:.0f} %"
-        bar = ("-" if clip["contribution"] < 0 else " ") + _bar(abs(clip["contribution"]) / largest, 12)
-        print(f"  {n:>4}  {clip['start']:7.2f} - {clip['end']:<7.2f}  {vote:<24} {clip['contribution']:+.3f} {bar}")
-    for notice in result["notices"]:
-        print(f"\n  note: {notice}")
+    }, show.answer
 
 
 def _sample(args: argparse.Namespace) -> Command:
@@ -247,20 +227,7 @@ def _sample(args: argparse.Namespace) -> Command:
         "policy": settings.policy,
         "seed": settings.seed,
         "notices": notices,
-    }, _show_sample
-
-
-def _show_sample(result: dict[str, Any]) -> None:
-    duration = max(result["duration"], 1e-9)
-    print(f"{result['duration']:.2f} s, {result['num_frames']} frames, {result['fps']:.3f} frames/s; policy {result['policy']}\n")
-    print(f"  clip  seconds            {'timeline':<48}  source frames")
-    for n, clip in enumerate(result["clips"], 1):
-        first, last = (min(47, int(48 * clip[end] / duration)) for end in ("start", "end"))
-        line = "·" * first + "█" * (last - first + 1) + "·" * (47 - last)
-        mark = "  (longer than the video)" if clip["shortened"] else ""
-        print(f"  {n:>4}  {clip['start']:7.2f} - {clip['end']:<7.2f}  {line}  {' '.join(map(str, clip['frames']))}{mark}")
-    for notice in result["notices"]:
-        print(f"\n  note: {notice}")
+    }, show.sample
 
 
 def _sweep(args: argparse.Namespace) -> Command:
@@ -277,18 +244,7 @@ def _sweep(args: argparse.Namespace) -> Command:
         "model": predictor.model.name,
         "rows": [vars(row) for row in rows],
         "note": note,
-    }, _show_sweep
-
-
-def _show_sweep(result: dict[str, Any]) -> None:
-    print(f"{result['question']}   (model {result['model']})\n")
-    print("  N_test  " + "".join(f"{how:<28}" for how in ("mean", "max", "lse")))
-    by_size: dict[int, list[dict[str, Any]]] = {}
-    for row in result["rows"]:
-        by_size.setdefault(row["num_clips"], []).append(row)
-    for size, rows in by_size.items():
-        print(f"  {size:>6}  " + "".join(f"{row['answer'][:18]:<19}{100 * row['score']:4.0f} %   " for row in rows))
-    print(f"\n  {result['note']}")
+    }, show.sweep
 
 
 def _convert(args: argparse.Namespace) -> Command:
@@ -301,29 +257,14 @@ def _convert(args: argparse.Namespace) -> Command:
     model.save_pretrained(args.out)
     ClipBertProcessor.from_config(model.config, sampling=SamplingConfig(policy="official")).save_pretrained(args.out)
     parameters = sum(p.numel() for p in model.parameters())
-    return {"out": str(args.out), "parameters": parameters, "used": report.used, "dropped": report.dropped}, _show_conversion
-
-
-def _show_conversion(result: dict[str, Any]) -> None:
-    print(f"wrote {result['out']}: {result['parameters']:,} parameters from {len(result['used'])} keys")
-    reasons: dict[str, list[str]] = {}
-    for key, reason in result["dropped"].items():
-        reasons.setdefault(reason, []).append(key)
-    for reason, keys in reasons.items():
-        print(f"  dropped {len(keys)} ({reason}): {', '.join(keys)}")
+    return {"out": str(args.out), "parameters": parameters, "used": report.used, "dropped": report.dropped}, show.conversion
 
 
 def _data_synthetic(args: argparse.Namespace) -> Command:
     from clipbert.data.synthetic import make_dataset
 
     rows = make_dataset(args.out, num_videos=args.num_videos, seed=args.seed, progress=_progress)
-    return {"out": str(args.out), "seed": args.seed, "rows": rows}, _show_synthetic
-
-
-def _show_synthetic(result: dict[str, Any]) -> None:
-    print(f"wrote {result['out']} (seed {result['seed']})")
-    for file, count in result["rows"].items():
-        print(f"  {file:<28} {count:>7} rows")
+    return {"out": str(args.out), "seed": args.seed, "rows": rows}, show.synthetic
 
 
 def _data_check(args: argparse.Namespace) -> Command:
@@ -337,19 +278,9 @@ def _data_check(args: argparse.Namespace) -> Command:
 def _doctor(args: argparse.Namespace) -> Command:
     from clipbert.doctor import examine
 
-    return examine(), _show_doctor
-
-
-def _show_doctor(result: dict[str, Any]) -> None:
-    for name, state in result.items():
-        print(f"{name:<28} {state}")
+    return examine(), show.doctor
 
 
 def _progress(stage: str, done: int, total: int) -> None:
     if sys.stderr.isatty():
         print(f"\r{stage} {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
-
-
-def _bar(share: float, width: int = BAR) -> str:
-    filled = round(max(0.0, min(1.0, share)) * width)
-    return "█" * filled + "·" * (width - filled)

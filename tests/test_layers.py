@@ -31,7 +31,7 @@ LAYERS = (
     ("predict", "evaluate"),
     ("doctor",),
     ("viz",),
-    ("cli", "__main__", "__init__"),
+    ("show", "cli", "__main__", "__init__"),
 )
 LAYER = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 ONLY_IN = {
