@@ -252,6 +252,8 @@ def _convert(args: argparse.Namespace) -> Command:
     from clipbert.convert import convert_official, read_checkpoint, read_labels
     from clipbert.processing import ClipBertProcessor
 
+    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
+        raise ValueError(f"{args.out} exists and is not empty; name a new folder, so that nothing of yours is overwritten.")
     labels = read_labels(args.labels) if args.labels else None
     model, report = convert_official(read_checkpoint(args.checkpoint), args.task, num_heads=args.num_heads, labels=labels, image_size=args.image_size)
     model.save_pretrained(args.out)

@@ -144,6 +144,7 @@ def test_convert_writes_a_model_and_accounts_for_every_key(
         (["sample", "VIDEO", "--backend", "opencv"], "backend must be one of pyav, decord"),
         (["convert", "TEXT", "OUT", "--task", "qa"], "cannot read checkpoint"),
         (["convert", "MISSING", "OUT", "--task", "qa"], "is not a file"),
+        (["convert", "PRETRAINED", "FOLDER", "--task", "pretrain", "--num-heads", "4"], "exists and is not empty"),
         (["convert", "PRETRAINED", "OUT", "--task", "qa", "--num-heads", "4"], "no transformer.classifier.2.weight"),
         (["convert", "PRETRAINED", "OUT", "--task", "pretrain"], "give --num-heads"),
         (["convert", "PRETRAINED", "OUT", "--task", "caption"], "task must be one of"),
