@@ -18,8 +18,8 @@ def check_known(name: str, value: str, known: tuple[str, ...]) -> None:
     """Raise ValueError that names the nearest known value unless `value` is known."""
     if value not in known:
         near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.4)
-        hint = f" did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}.{hint}")
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}{hint}")
 
 
 @dataclass(frozen=True)

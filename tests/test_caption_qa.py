@@ -2,7 +2,7 @@
 
 import pytest
 
-from clipbert.data.caption_qa import answer_vocabulary, derive, yes_no
+from clipbert.data.caption_qa import derive, yes_no
 
 
 @pytest.mark.parametrize(
@@ -43,11 +43,6 @@ def test_yes_and_no_balance_and_no_means_that_no_caption_names_it() -> None:
             thing = pair.question.removeprefix("is there a ").removesuffix("?")
             assert (pair.answer == "yes") == any(thing in caption.split() for caption in own)
     assert yes_no(captions, seed=1) == yes_no(captions, seed=1)
-
-
-def test_the_vocabulary_is_ordered_by_frequency() -> None:
-    pairs = derive(["a dog", "two dogs run", "a red ball"]) + derive(["a dog"])
-    assert answer_vocabulary(pairs, at_least=2) == ["dog"]
 
 
 def asked(*captions: str) -> set[tuple[str, str]]:

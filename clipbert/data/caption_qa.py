@@ -191,9 +191,3 @@ def yes_no(captions_by_item: Sequence[Sequence[str]], seed: int) -> list[list[Qu
                 pairs.append(QuestionAnswer(f"is there a {thing}?", answer, "yes/no", captions[0]))
         result.append(pairs)
     return result
-
-
-def answer_vocabulary(pairs: Iterable[QuestionAnswer], *, at_least: int) -> list[str]:
-    """Answers seen `at_least` times, most frequent first, then alphabetical."""
-    counts = Counter(pair.answer for pair in pairs)
-    return sorted((a for a, n in counts.items() if n >= at_least), key=lambda a: (-counts[a], a))
