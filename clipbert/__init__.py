@@ -15,6 +15,7 @@ _HOMES = {
     "ClipBertProcessor": "processing",
     "Predictor": "predict",
     "aggregate": "aggregation",
+    "attribute": "attribution",
     "Video": "video",
     "VideoError": "video",
     "sample_clips": "sampling",

@@ -85,6 +85,20 @@ def _parser() -> argparse.ArgumentParser:
     _question_options(sweep)
     _sampling_options(sweep)
 
+    attribute = add(
+        "attribute", _attribute, "Which clips moved the score of an answer.",
+        "clipbert attribute clip.mp4 'what animal is it?' --versus cat",
+    )  # fmt: skip
+    _video(attribute)
+    attribute.add_argument("question")
+    _question_options(attribute)
+    attribute.add_argument("--method", default="clip_shapley", metavar="M", help="clip_shapley (default) or clip_leave_one_out")
+    attribute.add_argument("--target", metavar="TEXT", help="the answer to explain (default: the one the model gives)")
+    attribute.add_argument("--versus", metavar="TEXT", help="another answer: why the target and not this one")
+    attribute.add_argument("--num-clips", type=int, metavar="N", help="N_test, 1 to 256 (default: the model's own)")
+    attribute.add_argument("--aggregate", metavar="G", help="mean, max or lse (default: the model's own)")
+    _sampling_options(attribute)
+
     convert = add(
         "convert", _convert, "Convert a checkpoint of the original ClipBERT code.",
         "clipbert convert model_step_1000.pt my-model --task qa --labels ans2label.json",
@@ -196,6 +210,34 @@ def _ask(args: argparse.Namespace) -> Command:
         "partial": video.partial,
         "notices": list(prediction.notices),
     }, show.answer
+
+
+def _attribute(args: argparse.Namespace) -> Command:
+    from clipbert.tasks import require_text
+
+    require_text(args.question, "question")
+    _check_video(args)
+    predictor = _predictor(args)
+    from clipbert.attribution import METHODS, attribute
+
+    video = predictor.encode(args.video, backend=args.backend, progress=_progress, **_given(args, "num_clips", "num_frames", "fps", "policy", "seed"))
+    found = attribute(
+        predictor, video, args.question, method=args.method, target=args.target, versus=args.versus, choices=args.choices,
+        aggregation=args.aggregate, seed=args.seed or 0,
+    )  # fmt: skip
+    assert found.clips is not None
+    spans = [{"start": round(start, 6), "end": round(end, 6)} for start, end in video.spans.tolist()]
+    return {
+        "question": args.question,
+        "target": found.target,
+        "method": found.method,
+        "unit": METHODS[found.method].unit,
+        "value_function": found.value_function,
+        "gap": found.gap,
+        "model": predictor.model.name,
+        "clips": [span | {"value": value} for span, value in zip(spans, found.clips.tolist(), strict=True)],
+        "notices": list(video.notices),
+    }, show.attribution
 
 
 def _sample(args: argparse.Namespace) -> Command:

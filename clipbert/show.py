@@ -25,6 +25,20 @@ def answer(result: dict[str, Any]) -> None:
         print(f"\n  note: {notice}")
 
 
+def attribution(result: dict[str, Any]) -> None:
+    print(f"{result['question']}\n\n  why {result['target']}: {result['value_function']} (model {result['model']}, {result['method']})\n")
+    print(f"  clip  seconds            value ({result['unit']})")
+    largest = max(abs(clip["value"]) for clip in result["clips"]) or 1.0
+    for n, clip in enumerate(result["clips"], 1):
+        share = ("-" if clip["value"] < 0 else " ") + bar(abs(clip["value"]) / largest)
+        print(f"  {n:>4}  {clip['start']:7.2f} - {clip['end']:<7.2f}  {clip['value']:+.3f} {share}")
+    if result["gap"] is not None:
+        total = sum(clip["value"] for clip in result["clips"])
+        print(f"\n  sum {total:+.3f}; missing from the whole: {abs(result['gap']):.1e}")
+    for notice in result["notices"]:
+        print(f"\n  note: {notice}")
+
+
 def sample(result: dict[str, Any]) -> None:
     duration = max(result["duration"], 1e-9)
     print(f"{result['duration']:.2f} s, {result['num_frames']} frames, {result['fps']:.3f} frames/s; policy {result['policy']}\n")

@@ -40,10 +40,10 @@ def test_help_answers_within_a_second() -> None:
     start = time.perf_counter()
     shown = subprocess.run([sys.executable, "-m", "clipbert", "--help"], capture_output=True, text=True, check=True)
     assert time.perf_counter() - start < 1.0
-    assert all(command in shown.stdout for command in ("ask", "sample", "sweep", "convert", "doctor"))
+    assert all(command in shown.stdout for command in ("ask", "sample", "sweep", "attribute", "convert", "doctor"))
 
 
-@pytest.mark.parametrize("command", ["ask", "sample", "sweep", "convert", "doctor"])
+@pytest.mark.parametrize("command", ["ask", "sample", "sweep", "attribute", "convert", "doctor"])
 def test_every_command_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, command, "--help")
     assert code == 0 and f"example: clipbert {command}" in out
@@ -107,6 +107,15 @@ def test_sweep_gives_every_size_and_aggregation(capsys: pytest.CaptureFixture[st
     assert code == 0 and [(r["num_clips"], r["aggregation"]) for r in rows] == [(n, g) for n in (1, 2, 4, 8, 16) for g in ("mean", "max", "lse")]
     code, out, _ = run(capsys, "sweep", VIDEO, "what colour?", "--model", model_dir, "--num-frames", "1")
     assert code == 0 and "all sizes from one pass" in out
+
+
+def test_attribute_gives_each_clips_value_and_the_gap(capsys: pytest.CaptureFixture[str], model_dir: str) -> None:
+    code, out, _ = run(capsys, "attribute", VIDEO, "what colour?", "--model", model_dir, "--target", "red", "--versus", "blue", "--json")
+    result = json.loads(out)
+    assert code == 0 and result["target"] == "red rather than blue" and len(result["clips"]) == 4
+    assert abs(result["gap"]) < 1e-9 and {"start", "end", "value"} == set(result["clips"][0])
+    code, out, _ = run(capsys, "attribute", VIDEO, "what colour?", "--model", model_dir, "--target", "red")
+    assert code == 0 and "why red" in out and "missing from the whole" in out
 
 
 def test_convert_writes_a_model_and_accounts_for_every_key(

@@ -29,7 +29,7 @@ LAYERS = (
     ),
     ("per_clip", "convert", "data.check"),
     ("predict", "evaluate"),
-    ("doctor",),
+    ("doctor", "attribution"),
     ("viz",),
     ("show", "cli", "__main__", "__init__"),
 )
