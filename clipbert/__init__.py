@@ -18,6 +18,7 @@ _HOMES = {
     "attribute": "attribution",
     "Video": "video",
     "VideoError": "video",
+    "VideoIndex": "retrieval",
     "sample_clips": "sampling",
 }
 __all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]

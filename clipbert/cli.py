@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from clipbert import show
+from clipbert import commands, show
+from clipbert.commands import Command, given, load_predictor, show_progress
 
 
 class _Parser(argparse.ArgumentParser):
@@ -47,18 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-Command = tuple[Any, Callable[[Any], None]] | tuple[Any, Callable[[Any], None], int]  # result, how to show it, exit code unless 0
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="clipbert",
         description="Ask questions about videos, and see which sampled clips drove the answer.",
         epilog="example: clipbert ask clip.mp4 'what is the person doing?'",
     )
-    commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND", parser_class=_Parser)
+    subparsers = parser.add_subparsers(dest="name", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    def add(name: str, command: Callable[[argparse.Namespace], Command], about: str, example: str, to: Any = commands) -> argparse.ArgumentParser:
+    def add(name: str, command: Callable[[argparse.Namespace], Command], about: str, example: str, to: Any = subparsers) -> argparse.ArgumentParser:
         sub = to.add_parser(name, help=about, description=about, epilog=f"example: {example}")
         sub.add_argument("--json", action="store_true", help="print one JSON object")
         sub.set_defaults(command=command)
@@ -110,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--labels", type=Path, metavar="FILE", help="ans2label.json: answer -> index")
     convert.add_argument("--image-size", type=int, metavar="PIXELS", help="longer side of a frame (default: 448; 768 for pretrain and vqa)")
 
-    data = commands.add_parser("data", help="Make the synthetic benchmark, or check a data set of yours.")
+    data = subparsers.add_parser("data", help="Make the synthetic benchmark, or check a data set of yours.")
     data_commands = data.add_subparsers(dest="data_name", required=True, metavar="COMMAND", parser_class=_Parser)
     synthetic = add(
         "synthetic",
@@ -125,6 +123,14 @@ def _parser() -> argparse.ArgumentParser:
     check = add("check", _data_check, "Report all that is wrong with a data set before training on it.", "clipbert data check my.yaml", data_commands)
     check.add_argument("spec", type=Path, help="YAML or JSON: videos, train, val, test, vocabulary")
 
+    index = add("index", commands.index, "Encode a folder of videos once, to search it by text.", "clipbert index videos -o my.index")
+    commands.index_options(index)
+    _sampling_options(index)
+    _model_options(index)
+
+    search = add("search", commands.search, "Rank the videos of an index for a text.", "clipbert search my.index 'a man plays guitar' -k 5")
+    commands.search_options(search)
+
     add("doctor", _doctor, "What works on this machine.", "clipbert doctor")
     return parser
 
@@ -136,6 +142,10 @@ def _video(parser: argparse.ArgumentParser) -> None:
 
 def _question_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--choices", nargs="+", metavar="TEXT", help="choose among these answers")
+    _model_options(parser)
+
+
+def _model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="real", help="a bundled model or a folder (default: real)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--dtype", default="float32", help="float32, bfloat16, or auto for bfloat16 where the device has it")
@@ -148,21 +158,6 @@ def _sampling_options(parser: argparse.ArgumentParser) -> None:
         "--policy", metavar="P", help="where clips lie: official, official-middle, paper, centered, random, stratified, dense or nested"
     )
     parser.add_argument("--seed", type=int, metavar="S", help="of the random policies (default 0)")
-
-
-def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
-    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-
-
-def _predictor(args: argparse.Namespace) -> Any:
-    from transformers.utils import logging as hf_logging
-
-    hf_logging.disable_progress_bar()
-    hf_logging.set_verbosity_error()
-    from clipbert.predict import Predictor, model_folder
-
-    model_folder(args.model)
-    return Predictor.from_pretrained(args.model, device=args.device, dtype=args.dtype)
 
 
 def _check_video(args: argparse.Namespace) -> None:
@@ -179,8 +174,10 @@ def _ask(args: argparse.Namespace) -> Command:
     if args.choices is not None:
         check_choices(args.choices)
     _check_video(args)
-    predictor = _predictor(args)
-    video = predictor.encode(args.video, backend=args.backend, progress=_progress, **_given(args, "num_clips", "num_frames", "fps", "policy", "seed"))
+    predictor = load_predictor(args)
+    video = predictor.encode(
+        args.video, backend=args.backend, progress=show_progress, **given(args, "num_clips", "num_frames", "fps", "policy", "seed")
+    )
     prediction = predictor.answer(video, args.question, choices=args.choices, aggregation=args.aggregate, seed=args.seed or 0)
     own = prediction.clip_logits.softmax(dim=-1)
     clips = [
@@ -217,10 +214,12 @@ def _attribute(args: argparse.Namespace) -> Command:
 
     require_text(args.question, "question")
     _check_video(args)
-    predictor = _predictor(args)
+    predictor = load_predictor(args)
     from clipbert.attribution import METHODS, attribute
 
-    video = predictor.encode(args.video, backend=args.backend, progress=_progress, **_given(args, "num_clips", "num_frames", "fps", "policy", "seed"))
+    video = predictor.encode(
+        args.video, backend=args.backend, progress=show_progress, **given(args, "num_clips", "num_frames", "fps", "policy", "seed")
+    )
     found = attribute(
         predictor, video, args.question, method=args.method, target=args.target, versus=args.versus, choices=args.choices,
         aggregation=args.aggregate, seed=args.seed or 0,
@@ -245,7 +244,7 @@ def _sample(args: argparse.Namespace) -> Command:
 
     from clipbert.config import SamplingConfig
 
-    settings = replace(SamplingConfig(), **_given(args, "num_clips", "num_frames", "fps", "policy", "seed"))
+    settings = replace(SamplingConfig(), **given(args, "num_clips", "num_frames", "fps", "policy", "seed"))
     import torch
 
     from clipbert.sampling import sample_clips
@@ -277,9 +276,9 @@ def _sweep(args: argparse.Namespace) -> Command:
 
     require_text(args.question, "question")
     _check_video(args)
-    predictor = _predictor(args)
+    predictor = load_predictor(args)
     rows, note = predictor.sweep(
-        args.video, args.question, choices=args.choices, backend=args.backend, **_given(args, "num_frames", "fps", "policy", "seed")
+        args.video, args.question, choices=args.choices, backend=args.backend, **given(args, "num_frames", "fps", "policy", "seed")
     )
     return {
         "question": args.question,
@@ -307,14 +306,14 @@ def _convert(args: argparse.Namespace) -> Command:
 def _data_synthetic(args: argparse.Namespace) -> Command:
     from clipbert.data.synthetic import make_dataset
 
-    rows = make_dataset(args.out, num_videos=args.num_videos, seed=args.seed, progress=_progress)
+    rows = make_dataset(args.out, num_videos=args.num_videos, seed=args.seed, progress=show_progress)
     return {"out": str(args.out), "seed": args.seed, "rows": rows}, show.synthetic
 
 
 def _data_check(args: argparse.Namespace) -> Command:
     from clipbert.data.check import check_dataset
 
-    report = check_dataset(args.spec, progress=lambda done, total: _progress("videos", done, total))
+    report = check_dataset(args.spec, progress=lambda done, total: show_progress("videos", done, total))
     result = {"lines": report.lines(), "loses_examples": report.loses_examples}
     return result, lambda shown: print("\n".join(shown["lines"])), 2 if report.loses_examples else 0
 
@@ -323,8 +322,3 @@ def _doctor(args: argparse.Namespace) -> Command:
     from clipbert.doctor import examine
 
     return examine(), show.doctor
-
-
-def _progress(stage: str, done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{stage} {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)

@@ -24,6 +24,7 @@ class PerClipModel(Protocol):
 
     name: str
     fingerprint: str
+    dtype: torch.dtype  # it computes in
     heads: dict[str, str]  # head name -> kind, as in HeadConfig
 
     def encode(self, frames: UInt8[Tensor, "F 3 H W"]) -> Float[Tensor, "F h w D"]:

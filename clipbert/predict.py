@@ -224,7 +224,7 @@ class Predictor:
         how = self._aggregation(aggregation)
         candidates, logits = self.candidate_logits(video, question, choices)
         sure_from = self.model.sure_from(self._head("classifier") or "") if choices is None else 0.0
-        return self._prediction(video, candidates, logits, how, seed, sure_from, self._text_notices([question]))
+        return self._prediction(video, candidates, logits, how, seed, sure_from, self.text_notices([question]))
 
     def candidate_logits(
         self, video: EncodedVideo, question: str, choices: Sequence[str] | None = None
@@ -269,8 +269,8 @@ class Predictor:
         if classifier and not unknown:
             candidates, logits = self._open_ended(video, question)
             return tuple(choices), logits[:, [candidates.index(choice) for choice in choices]]
-        if self._match_heads():
-            return tuple(choices), self._match_logits(video, texts).T
+        if self._head("retrieval") or self._head("contrastive"):
+            return tuple(choices), self.clip_match(video, texts).T
         if classifier:
             raise ValueError(f"model {self.model.name} knows no answer {unknown[0]!r}; it can only choose among its own answers.")
         raise ValueError(f"model {self.model.name} cannot choose among answers (its heads: {self._kinds()}).")
@@ -283,16 +283,12 @@ class Predictor:
         """
         how = self._aggregation(aggregation)
         texts = [require_text(text, "text") for text in texts]
-        if not self._match_heads():
-            raise ValueError(
-                f"model {self.model.name} has no match score (its heads: {self._kinds()}); use one with a retrieval or contrastive head."
-            )
-        return torch.stack([match_log_odds(self.clip_logits(video, texts, head), how) for head in self._match_heads()]).sum(dim=0)
+        return torch.stack([match_log_odds(self.clip_logits(video, texts, head), how) for head in self.match_heads()]).sum(dim=0)
 
-    def _match_logits(self, video: EncodedVideo, texts: Sequence[str]) -> Float[Tensor, "K N"]:
-        """Each clip's own match log-odds for each text."""
+    def clip_match(self, video: EncodedVideo, texts: Sequence[str]) -> Float[Tensor, "K N"]:
+        """Each clip's own match log-odds for each text; raises ValueError like `match`."""
         per_head = []
-        for head in self._match_heads():
+        for head in self.match_heads():
             logits = self.clip_logits(video, texts, head)
             per_head.append(logits[..., 1] - logits[..., 0] if logits.shape[-1] == 2 else logits[..., 0])
         return torch.stack(per_head).sum(dim=0)
@@ -347,13 +343,20 @@ class Predictor:
     def _head(self, kind: str) -> str | None:
         return next((name for name, k in self.model.heads.items() if k == kind), None)
 
-    def _match_heads(self) -> list[str]:
-        return [head for kind in ("retrieval", "contrastive") if (head := self._head(kind)) is not None]
+    def match_heads(self) -> list[str]:
+        """The heads whose log-odds make the match score; raises ValueError if the model has none."""
+        found = [head for kind in ("retrieval", "contrastive") if (head := self._head(kind)) is not None]
+        if not found:
+            raise ValueError(
+                f"model {self.model.name} has no match score (its heads: {self._kinds()}); use one with a retrieval or contrastive head."
+            )
+        return found
 
     def _kinds(self) -> str:
         return ", ".join(sorted(set(self.model.heads.values())))
 
-    def _text_notices(self, texts: Sequence[str]) -> tuple[str, ...]:
+    def text_notices(self, texts: Sequence[str]) -> tuple[str, ...]:
+        """Sentences on what of the texts the model cannot read."""
         notices = []
         for text in texts:
             pieces = self.model.pieces(text)

@@ -78,6 +78,28 @@ def synthetic(result: dict[str, Any]) -> None:
         print(f"  {file:<28} {count:>7} rows")
 
 
+def index(result: dict[str, Any]) -> None:
+    print(f"wrote {result['out']}: {result['videos']} videos, {result['bytes'] / 1e6:.1f} MB, {result['seconds']:.1f} s (model {result['model']})")
+    for path, why in result["unreadable"].items():
+        print(f"  not indexed: {path}: {why}")
+    for path, notices in result["partial"].items():
+        print(f"  in part: {path}: {'; '.join(notices)}")
+    if result["not_videos"]:
+        print(f"  {len(result['not_videos'])} other files, whose names are no video's, were left alone")
+
+
+def search(result: dict[str, Any]) -> None:
+    missing = f"; {len(result['unreadable'])} more could not be read when it was made" if result["unreadable"] else ""
+    print(f"{result['query']}   (model {result['model']}, {result['videos']} videos{missing})\n")
+    print("  rank   score  best clip (s)        video")
+    for rank, hit in enumerate(result["hits"], 1):
+        print(f"  {rank:>4}  {hit['score']:+6.2f}  {hit['start']:7.2f} - {hit['end']:<7.2f}    {hit['path']}")
+        for notice in hit["notices"]:
+            print(f"          note: {notice}")
+    for notice in result["notices"]:
+        print(f"\n  note: {notice}")
+
+
 def doctor(result: dict[str, Any]) -> None:
     for name, state in result.items():
         print(f"{name:<28} {state}")

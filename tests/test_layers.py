@@ -29,9 +29,10 @@ LAYERS = (
     ),
     ("per_clip", "convert", "data.check"),
     ("predict", "evaluate"),
+    ("index_file", "retrieval"),
     ("doctor", "attribution"),
     ("viz",),
-    ("show", "cli", "__main__", "__init__"),
+    ("show", "commands", "cli", "__main__", "__init__"),
 )
 LAYER = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 ONLY_IN = {

@@ -1,0 +1,81 @@
+"""Bodies of the commands over a gallery, and what all commands share; `clipbert.cli` names their options."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from clipbert import show
+
+Command = tuple[Any, Callable[[Any], None]] | tuple[Any, Callable[[Any], None], int]  # result, how to show it, exit code unless 0
+
+
+def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def load_predictor(args: argparse.Namespace) -> Any:
+    quiet_loading()
+    from clipbert.predict import Predictor, model_folder
+
+    model_folder(args.model)
+    return Predictor.from_pretrained(args.model, device=args.device, dtype=args.dtype)
+
+
+def quiet_loading() -> None:
+    """No progress bars of transformers on stderr."""
+    from transformers.utils import logging as hf_logging
+
+    hf_logging.disable_progress_bar()
+    hf_logging.set_verbosity_error()
+
+
+def show_progress(stage: str, done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{stage} {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+def index_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="a folder with videos, in it or below")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="the index to write")
+    parser.add_argument("--num-clips", type=int, default=4, metavar="N", help="clips per video, 1 to 256 (default 4)")
+
+
+def index(args: argparse.Namespace) -> Command:
+    from clipbert.index_file import check_index_file, videos_below
+    from clipbert.retrieval import VideoIndex
+
+    check_index_file(args.out)
+    videos_below(args.folder)
+    built = VideoIndex.build(
+        args.folder, load_predictor(args), progress=show_progress, **given(args, "num_clips", "num_frames", "fps", "policy", "seed")
+    )
+    built.save(args.out)
+    partial = {path: list(entry.video.notices) for path, entry in built.entries.items() if entry.video.notices}
+    return {
+        "out": str(args.out), "model": built.model["name"], "videos": len(built), "bytes": built.num_bytes, "settings": built.settings,
+        "partial": partial, **asdict(built.report),
+    }, show.index  # fmt: skip
+
+
+def search_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("index", type=Path, help="a file that clipbert index wrote")
+    parser.add_argument("query", help="what the video should show")
+    parser.add_argument("-k", "--top-k", type=int, default=10, metavar="K", help="hits to show (default 10)")
+    parser.add_argument("--aggregate", metavar="G", help="mean, max or lse (default: the model's own)")
+
+
+def search(args: argparse.Namespace) -> Command:
+    from clipbert.retrieval import VideoIndex
+    from clipbert.tasks import require_text
+
+    query = require_text(args.query, "query")
+    gallery = VideoIndex.load(args.index)
+    quiet_loading()
+    hits = gallery.search(query, top_k=args.top_k, aggregation=args.aggregate)
+    return {
+        "query": query, "model": gallery.model["name"], "videos": len(gallery), "hits": [asdict(hit) for hit in hits],
+        "unreadable": gallery.report.unreadable, "notices": list(gallery.predictor.text_notices([query])),
+    }, show.search  # fmt: skip
