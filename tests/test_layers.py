@@ -31,7 +31,19 @@ LAYERS = (
     ("predict", "evaluate"),
     ("index_file", "retrieval"),
     ("doctor", "attribution"),
-    ("viz",),
+    (
+        "viz.style",
+        "viz.chart",
+        "viz.screen",
+        "viz.prints",
+        "viz.export",
+        "viz.answers",
+        "viz.sweeps",
+        "viz.sampling",
+        "viz.rankings",
+        "viz.figures",
+        "viz",
+    ),
     ("show", "commands", "cli", "__main__", "__init__"),
 )
 LAYER = {module: number for number, layer in enumerate(LAYERS) for module in layer}

@@ -1,0 +1,108 @@
+"""Pictures of an answer: its candidates, each clip's part in it, how it settled."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from clipbert.aggregation import aggregate
+from clipbert.types import Prediction
+from clipbert.viz.chart import Axis, Bars, Chart, Heat, Lines, Row, Rule, percent_axis
+from clipbert.viz.style import plain, time_range
+
+FOR, AGAINST = "for the answer", "against it"
+LABELLED_CLIPS = 16
+THINNEST_BAR = 1 / 80  # of the video: a clip of a long film would be thinner than a pixel
+
+
+def answer_bars(prediction: Prediction, *, model: str, num_answers: int = 5) -> Chart:
+    """The likeliest answers and their probabilities."""
+    order = prediction.scores.argsort(descending=True)[:num_answers].tolist()
+    percents = [100 * float(prediction.scores[j]) for j in order]
+    rows: list[Row] = [
+        {"rank": rank, "answer": prediction.candidates[j], "probability_percent": percent, "label": f"{percent:.1f} %"}
+        for rank, (j, percent) in enumerate(zip(order, percents, strict=True), 1)
+    ]
+    doubt = "" if prediction.sure else "not sure · "
+    return Chart(
+        "Likeliest answers", model, f"{doubt}{_pooled(prediction)}, of {len(prediction.candidates)} answers", rows,
+        percent_axis("probability (%)", percents),
+        Axis("", "category", tuple(row["answer"] for row in rows)),
+        (Bars(rows, "answer", "probability_percent", "{answer}\n{probability_percent:.1f} %", horizontal=True, label="label"),),
+    )  # fmt: skip
+
+
+def clip_contributions(prediction: Prediction, spans: Float[Tensor, "N 2"], *, model: str, duration: float) -> Chart:
+    """Each clip's share in the answer where it lies in the video, with the clip's own vote.
+
+    Shares are in nats of log-probability; percentages are given where none is negative.
+    """
+    own = prediction.clip_logits.softmax(dim=-1)
+    shares = [float(value) for value in prediction.contribution]
+    total = sum(shares) if min(shares) >= 0 else 0.0
+    rows: list[Row] = []
+    for n, (start, end) in enumerate(spans.tolist()):
+        vote = int(own[n].argmax())
+        percent = 100 * shares[n] / total if total else None
+        rows.append({
+            "clip": n + 1, "start_seconds": start, "end_seconds": end, "middle_seconds": (start + end) / 2,
+            "shown_seconds": max(end - start, THINNEST_BAR * duration), "contribution_nats": shares[n], "percent": percent,
+            "direction": FOR if shares[n] >= 0 else AGAINST, "vote": prediction.candidates[vote], "vote_percent": 100 * float(own[n, vote]),
+            "when": time_range(start, end), "part": f" ({percent:.0f} %)" if percent is not None else "",
+            "label": plain(prediction.candidates[vote], 14) if len(shares) <= LABELLED_CLIPS else "",
+        })  # fmt: skip
+    hover = "clip {clip}, {when}\n{contribution_nats:+.3f} nats{part}\nalone it says {vote} ({vote_percent:.0f} %)"
+    caption = f"Shapley value of each clip, {_pooled(prediction)}; text: the clip's own answer"
+    return Chart(
+        f"Which clips made “{plain(prediction.answer, 40)}”", model, caption, rows,
+        Axis("time (s)", limits=(0, duration)), Axis("contribution (nats)", limits=(1.6 * min(*shares, 0), 1.6 * max(*shares, 1e-3))),
+        (Bars(rows, "middle_seconds", "contribution_nats", hover, thickness="shown_seconds", series="direction", label="label"),),
+        (FOR, AGAINST),
+    )  # fmt: skip
+
+
+def answer_over_clips(prediction: Prediction, *, model: str, num_answers: int = 3) -> Chart:
+    """The final top answers' probabilities after 1, 2, ..., N clips, and where the answer stopped changing."""
+    prefixes = torch.stack([aggregate(prediction.clip_logits[None, : n + 1], prediction.aggregation)[0] for n in range(len(prediction.clip_logits))])
+    scores = prefixes.softmax(dim=-1)
+    leaders = scores.argmax(dim=-1).tolist()
+    stable_from = max((n for n, leader in enumerate(leaders, 1) if leader != leaders[-1]), default=0) + 1
+    order = scores[-1].argsort(descending=True)[:num_answers].tolist()
+    rows: list[Row] = [
+        {
+            "clips_seen": n + 1, "answer": prediction.candidates[j], "probability_percent": 100 * float(scores[n, j]),
+            "before_percent": 100 * float(scores[n - 1, j]) if n else 100 / len(prediction.candidates), "clip_seconds": float(prediction.times[n, 0]),
+        }
+        for j in order for n in range(len(scores))
+    ]  # fmt: skip
+    hover = "after {clips_seen} clips: {answer}\n{probability_percent:.1f} % (before: {before_percent:.1f} %)\nthis clip shows {clip_seconds:.1f} s"
+    return Chart(
+        "Answer over clips seen", model, _pooled(prediction), rows,
+        Axis("clips seen", limits=(0.5, len(scores) + 0.5)), percent_axis("probability (%)", [row["probability_percent"] for row in rows]),
+        (Lines(rows, "clips_seen", "probability_percent", "answer", hover), Rule(stable_from, f"stable from clip {stable_from}")),
+        tuple(prediction.candidates[j] for j in order),
+    )  # fmt: skip
+
+
+def logits_heat(prediction: Prediction, *, model: str, num_answers: int = 5) -> Chart:
+    """Every clip's logits for the top answers, and what pooling makes of them."""
+    order = prediction.scores.argsort(descending=True)[:num_answers].tolist()
+    pooled = aggregate(prediction.clip_logits[None], prediction.aggregation)[0]
+    lines = [(f"clip {n}", row) for n, row in enumerate(prediction.clip_logits, 1)] + [(f"pooled ({prediction.aggregation})", pooled)]
+    rows: list[Row] = [
+        {
+            "clip": name, "answer": prediction.candidates[j], "logit": float(logits[j]), "probability_percent": 100 * float(logits.softmax(-1)[j]),
+            "text": f"{float(logits[j]):.1f}" if len(lines) <= LABELLED_CLIPS + 1 else "",
+        }
+        for name, logits in lines for j in order
+    ]  # fmt: skip
+    hover = "{clip}, {answer}\nlogit {logit:+.3f}\nalone {probability_percent:.1f} %"
+    return Chart(
+        "Clip logits", model, _pooled(prediction), rows,
+        Axis("", "category", tuple(prediction.candidates[j] for j in order)), Axis("", "category", tuple(name for name, _ in lines)),
+        (Heat(rows, "answer", "clip", "logit", hover, "text", signed=True, unit="logit"),),
+    )  # fmt: skip
+
+
+def _pooled(prediction: Prediction) -> str:
+    num_clips = len(prediction.clip_logits)
+    return f"{num_clips} clip{'s' * (num_clips > 1)} pooled by {prediction.aggregation}"

@@ -1,0 +1,59 @@
+"""Every picture of a result: result -> `Chart`, which is tidy rows and what draws them -> a figure for screen or print.
+
+A chart, say `answer_bars(prediction, model="real")`, becomes a Plotly figure by
+`screen_figure(chart, theme="dark")`, shown with `config=CONFIG`; a matplotlib
+one by `print_figure(chart, width="column")`; a file by `save(chart, path)`; a
+table for screen readers by `to_table(chart.rows)`.
+"""
+
+from clipbert.viz.answers import answer_bars, answer_over_clips, clip_contributions, logits_heat
+from clipbert.viz.chart import Chart
+from clipbert.viz.export import save, to_csv, to_table
+from clipbert.viz.prints import print_bytes, print_figure
+from clipbert.viz.rankings import Ranked, rank_histogram, retrieval_ranking
+from clipbert.viz.sampling import (
+    SeedAnswer,
+    TrainingDraws,
+    draw_coverage,
+    draw_gaps,
+    draw_positions,
+    policy_lanes,
+    sampling_timeline,
+    seed_variance,
+    training_draws,
+)
+from clipbert.viz.screen import CONFIG, screen_figure, screen_html
+from clipbert.viz.sweeps import CurvePoint, PaperPoint, dataset_curve, ntest_curve, ntest_matrix
+
+__all__ = [
+    "CONFIG",
+    "Chart",
+    "CurvePoint",
+    "PaperPoint",
+    "Ranked",
+    "SeedAnswer",
+    "TrainingDraws",
+    "answer_bars",
+    "answer_over_clips",
+    "clip_contributions",
+    "dataset_curve",
+    "draw_coverage",
+    "draw_gaps",
+    "draw_positions",
+    "logits_heat",
+    "ntest_curve",
+    "ntest_matrix",
+    "policy_lanes",
+    "print_bytes",
+    "print_figure",
+    "rank_histogram",
+    "retrieval_ranking",
+    "sampling_timeline",
+    "save",
+    "screen_figure",
+    "screen_html",
+    "seed_variance",
+    "to_csv",
+    "to_table",
+    "training_draws",
+]

@@ -1,0 +1,92 @@
+"""Pictures of how the answer, or a score, depends on N_test and aggregation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clipbert.aggregation import AGGREGATIONS
+from clipbert.predict import SweepRow
+from clipbert.viz.chart import Axis, Chart, Heat, Lines, Points, Row, percent_axis
+from clipbert.viz.style import plain
+
+MEASURED, PAPER = "measured here", "the paper"
+
+
+def ntest_curve(sweep: Sequence[SweepRow], *, model: str, note: str = "") -> Chart:
+    """Probability of the answer given at each N_test, a line for each aggregation; a point that answers otherwise is named."""
+    final = sweep[-1].answer
+    rows: list[Row] = [
+        {
+            "num_clips": row.num_clips, "aggregation": row.aggregation, "answer": row.answer, "probability_percent": 100 * row.score,
+            "label": plain(row.answer, 14) if row.answer != final else "",
+        }
+        for row in sweep
+    ]  # fmt: skip
+    hover = "N_test = {num_clips}, {aggregation}\n{answer}: {probability_percent:.1f} %"
+    return Chart(
+        "Answer by N_test", model, f"of the answer given; named where it is not “{plain(final, 40)}”" + f"; {note}" * bool(note), rows,
+        Axis("N_test (clips)", "log2", ticks=_sizes(rows)), percent_axis("probability (%)", [row["probability_percent"] for row in rows]),
+        (Lines(rows, "num_clips", "probability_percent", "aggregation", hover, label="label"),), AGGREGATIONS,
+    )  # fmt: skip
+
+
+def ntest_matrix(sweep: Sequence[SweepRow], *, model: str, num_clips: int, aggregation: str) -> Chart:
+    """The answer at each N_test and aggregation; cells are outlined that differ from the chosen setting's."""
+    chosen = next((row.answer for row in sweep if (row.num_clips, row.aggregation) == (num_clips, aggregation)), None)
+    if chosen is None:
+        raise ValueError(f"the sweep has no N_test={num_clips} with {aggregation}; it has {sorted({row.num_clips for row in sweep})}.")
+    rows: list[Row] = [
+        {
+            "N_test": str(row.num_clips), "aggregation": row.aggregation, "answer": row.answer, "probability_percent": 100 * row.score,
+            "differs": row.answer != chosen, "text": f"{plain(row.answer, 16)}, {100 * row.score:.0f} %",
+        }
+        for row in sweep
+    ]  # fmt: skip
+    hover = "N_test = {N_test}, {aggregation}\n{answer}: {probability_percent:.1f} %"
+    return Chart(
+        "Answer by N_test and aggregation", model, f"outlined where it is not “{plain(chosen, 40)}” (N_test={num_clips}, {aggregation})", rows,
+        Axis("aggregation", "category", AGGREGATIONS), Axis("N_test", "category", tuple(dict.fromkeys(row["N_test"] for row in rows))),
+        (Heat(rows, "aggregation", "N_test", "probability_percent", hover, "text", signed=False, unit="%", outlined="differs"),),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A score over a data set at one N_test, in percent; `low` and `high` bound its interval."""
+
+    num_clips: int
+    series: str
+    score: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PaperPoint:
+    """A number that the paper's tables state, in percent, and where."""
+
+    num_clips: int
+    score: float
+    label: str
+
+
+def dataset_curve(points: Sequence[CurvePoint], *, metric: str, data_set: str, model: str, paper: Sequence[PaperPoint] = ()) -> Chart:
+    """A score over N_test for each series, with its interval; the paper's own numbers are hollow."""
+    columns = ("num_clips", "series", "score_percent", "low_percent", "high_percent", "source")
+    rows: list[Row] = [dict(zip(columns, (p.num_clips, p.series, p.score, p.low, p.high, MEASURED), strict=True)) for p in points]
+    references: list[Row] = [
+        dict(zip(columns, (p.num_clips, f"the paper, {p.label}", p.score, None, None, PAPER), strict=True)) for p in paper
+    ]  # fmt: skip
+    hover = "{series}, N_test = {num_clips}\n{score_percent:.1f} % ({low_percent:.1f} to {high_percent:.1f})"
+    lines = Lines(rows, "num_clips", "score_percent", "series", hover, "low_percent", "high_percent")
+    hollow = Points(references, "num_clips", "score_percent", "{series}, N_test = {num_clips}\n{score_percent:.2f} %", "series", "hollow")
+    series = tuple(dict.fromkeys(row["series"] for row in rows + references))
+    caption = f"{data_set}; bars: 95 % interval" + "; hollow: the paper's numbers, of another model and data set" * bool(paper)
+    return Chart(
+        f"{metric} by N_test", model, caption,
+        rows + references, Axis("N_test (clips)", "log2", ticks=_sizes(rows + references)), Axis(f"{metric} (%)"),
+        (lines, hollow) if references else (lines,), series,
+    )  # fmt: skip
+
+
+def _sizes(rows: Sequence[Row]) -> tuple[float, ...]:
+    return tuple(sorted({row["num_clips"] for row in rows}))
