@@ -131,6 +131,9 @@ def _parser() -> argparse.ArgumentParser:
     search = add("search", commands.search, "Rank the videos of an index for a text.", "clipbert search my.index 'a man plays guitar' -k 5")
     commands.search_options(search)
 
+    tables = add("tables", commands.tables, "The paper's tables beside our results, with an honest status for every cell.", "clipbert tables 3")
+    commands.tables_options(tables)
+
     add("doctor", _doctor, "What works on this machine.", "clipbert doctor")
     return parser
 

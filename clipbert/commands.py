@@ -79,3 +79,36 @@ def search(args: argparse.Namespace) -> Command:
         "query": query, "model": gallery.model["name"], "videos": len(gallery), "hits": [asdict(hit) for hit in hits],
         "unreadable": gallery.report.unreadable, "notices": list(gallery.predictor.text_notices([query])),
     }, show.search  # fmt: skip
+
+
+def tables_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("number", nargs="?", type=int, metavar="N", help="a table of the paper, 1 to 11 (default: an overview of all)")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="result files of ours (default: benchmarks/results of the checkout)")
+
+
+def tables(args: argparse.Namespace) -> Command:
+    from clipbert.comparison import compare, interval, read_results, trends
+    from clipbert.paper import claims, paper_table
+
+    numbers = range(1, 12) if args.number is None else [args.number]
+    parts = [part for number in numbers for part in paper_table(number)]
+    committed = Path(__file__).parent.parent / "benchmarks" / "results"
+    folder = args.results or (committed if committed.is_dir() else None)
+    results = read_results(folder) if folder else []
+    shown = []
+    for part in parts:
+        comparisons = compare(part, results)
+        cells = [
+            {
+                "row": list(found.cell.row), "column": found.cell.column, "paper": found.cell.value, "paper_interval": interval(found.cell),
+                "ours": found.ours, "difference": found.difference, "status": found.status, "num_runs": found.num_runs, "files": found.files,
+                "unit": found.cell.unit, "benchmark": found.cell.benchmark, "split": found.cell.split, "grey": found.cell.grey,
+                "scaled_down": [{"value": run.value, "scale": run.scale, "file": run.file} for run in found.scaled_down],
+            }
+            for found in comparisons
+        ]  # fmt: skip
+        about = {"table": part.name, "title": part.title, "section": part.section, "page": part.page, "note": part.note}
+        trend = [asdict(found) | {"kendall_tau": found.kendall_tau} for found in trends(comparisons)]
+        shown.append(about | {"row_names": part.row_names, "columns": part.columns, "cells": cells, "trends": trend})
+    ledger = [asdict(claim) | {"holds": claim.holds} for claim in claims()]
+    return {"tables": shown, "claims": ledger}, show.tables if args.number is not None else show.overview

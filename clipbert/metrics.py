@@ -8,7 +8,7 @@ and with one caption a video, the two agree.
 """
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from statistics import mean, median
 
 import numpy as np
@@ -123,3 +123,34 @@ def _hit_probability(above: int, tied: int, tied_relevant: int, *, k: int) -> fl
     """1 minus the chance that all relevant ones of `tied` items in random order fall after place k."""
     after = tied - min(max(k - above, 0), tied)
     return 1 - math.comb(after, tied_relevant) / math.comb(tied, tied_relevant)
+
+
+def binomial_interval(successes: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Clopper and Pearson's interval for the share behind `successes` of `total`: it covers the truth at least that often.
+
+    R@1 of 15.7 % on 1,000 queries could be anything from 13.5 to 18.1 %.
+    """
+    if not 0 <= successes <= total or total < 1:
+        raise ValueError(f"successes must lie between 0 and total, and total be at least 1; got {successes} of {total}.")
+    tail, k = (1 - confidence) / 2, torch.arange(total + 1, dtype=torch.float64)
+    ways = math.lgamma(total + 1) - torch.lgamma(k + 1) - torch.lgamma(total - k + 1)
+
+    def at_least(share: float) -> float:
+        """Probability of `successes` or more."""
+        return float((ways + k * math.log(share) + (total - k) * math.log1p(-share))[successes:].exp().sum())
+
+    def at_most(share: float) -> float:
+        return float((ways + k * math.log(share) + (total - k) * math.log1p(-share))[: successes + 1].exp().sum())
+
+    low = 0.0 if successes == 0 else _where(lambda share: at_least(share) >= tail)
+    high = 1.0 if successes == total else _where(lambda share: at_most(share) <= tail)
+    return low, high
+
+
+def _where(reached: Callable[[float], bool]) -> float:
+    """The least share in (0, 1) from which `reached` holds, by halving."""
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    return high

@@ -100,6 +100,65 @@ def search(result: dict[str, Any]) -> None:
         print(f"\n  note: {notice}")
 
 
+MARKS = {"reproduced": "✓", "deviates": "≠", "scaled-down": "~", "not run": "·", "cited": "", "setting": ""}
+
+
+def tables(result: dict[str, Any]) -> None:
+    for table in result["tables"]:
+        page = f", p. {table['page']}" if table["page"] else ""
+        print(f"Table {table['table']}: {table['title']} (section {table['section']}{page})")
+        if table["note"]:
+            print(f"  note: {table['note']}")
+        _grid(table)
+        for found in (cell for cell in table["cells"] if cell["ours"] is not None):
+            print(f"  ours: {', '.join(found['row'])}, {found['column']}: {found['ours']:g} ({found['difference']:+g}; {found['num_runs']} runs)")
+        for trend in table["trends"]:
+            print(f"  trend, {trend['scale']}: {trend['column']} orders {trend['agreeing']} of {trend['pairs']} pairs of rows as the paper does")
+        print()
+    print("  · not run by us   ✓ reproduced within 1 point or rank   ≠ deviates   ~ only scaled-down runs")
+    print("  [95 % binomial interval]   (grey in the paper)")
+
+
+def _grid(table: dict[str, Any]) -> None:
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for cell in table["cells"]:
+        rows.setdefault(tuple(cell["row"]), []).append(_cell(cell, table))
+    name = ", ".join(table["row_names"])
+    width = max(len(name), *(len(", ".join(row)) for row in rows))
+    widths = [max(len(column), *(len(cells[i]) for cells in rows.values())) for i, column in enumerate(table["columns"])]
+    print(f"  {name:<{width}}  " + "  ".join(f"{column:<{w}}" for column, w in zip(table["columns"], widths, strict=True)))
+    for row, cells in rows.items():
+        print((f"  {', '.join(row):<{width}}  " + "  ".join(f"{cell:<{w}}" for cell, w in zip(cells, widths, strict=True))).rstrip())
+
+
+def _cell(cell: dict[str, Any], table: dict[str, Any]) -> str:
+    """The paper's number as printed, its interval where it is a first rank or an accuracy, and the status of ours."""
+    if cell["paper"] is None:
+        return "-"
+    of_column = [f"{other['paper']:g}" for other in table["cells"] if other["column"] == cell["column"] and other["paper"] is not None]
+    decimals = max(len(text.partition(".")[2]) for text in of_column) if cell["unit"] in ("%", "rank") else None
+    text = f"{cell['paper']:g}" if decimals is None else f"{cell['paper']:.{max(1, decimals)}f}"
+    if cell["paper_interval"] and cell["column"] in ("R1", "Accuracy"):
+        low, high = cell["paper_interval"]
+        text += f" [{low:.1f}, {high:.1f}]"
+    return f"({text})" if cell["grey"] else f"{text} {MARKS[cell['status']]}".strip()
+
+
+def overview(result: dict[str, Any]) -> None:
+    counts: dict[str, dict[str, int]] = {}
+    for table in result["tables"]:
+        for cell in table["cells"]:
+            counts.setdefault(table["table"], {}).setdefault(cell["status"], 0)
+            counts[table["table"]][cell["status"]] += 1
+    for table in result["tables"]:
+        told = ", ".join(f"{count} {status}" for status, count in counts[table["table"]].items())
+        print(f"Table {table['table']:<3} {table['title']:<84} {told}")
+    held = sum(claim["holds"] for claim in result["claims"])
+    print(f"\n{held} of the {len(result['claims'])} sums that the paper's text does with its numbers hold:")
+    for claim in result["claims"]:
+        print(f"  {'holds' if claim['holds'] else 'FAILS'}  {claim['claim']}: {claim['computed']:g} = {claim['source']}")
+
+
 def doctor(result: dict[str, Any]) -> None:
     for name, state in result.items():
         print(f"{name:<28} {state}")

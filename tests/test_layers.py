@@ -8,8 +8,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "clipbert"
 LAYERS = (
-    ("types", "config"),
-    ("video", "video_files", "video_packets", "video_decord", "source", "sampling", "aggregation", "metrics", "resnet", "efficientnet"),
+    ("types", "config", "paper"),
+    ("video", "video_files", "video_packets", "video_decord", "source", "sampling", "aggregation", "metrics", "comparison", "resnet", "efficientnet"),
     ("processing", "backbone", "transformer"),
     ("model", "tasks"),
     (

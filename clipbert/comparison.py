@@ -1,0 +1,144 @@
+"""The paper's numbers beside ours, with an honest status for every cell.
+
+A result file is any `*.json` that says which cells it measured:
+
+    {"scale": "full", "num_examples": 1000,
+     "paper_cells": [{"table": "7a", "row": ["ClipBERT 8×2"], "column": "R1", "value": 21.6}]}
+
+`scale` is "full" for the data and size of the paper, else a sentence ("synthetic, 2,000
+videos"): such figures show a trend and never count as ours.  Other JSON files are left alone.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from clipbert.metrics import binomial_interval
+from clipbert.paper import SETTINGS, Cell, PaperTable, table_part
+
+TOLERANCE = 1.0  # percentage points, or ranks
+STATUSES = ("reproduced", "deviates", "scaled-down", "not run", "cited", "setting")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Our number for one cell of the paper."""
+
+    cell: Cell
+    value: float
+    scale: str
+    num_examples: int | None
+    file: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A cell of the paper with ours: the mean over full-size runs, or None.
+
+    "reproduced": within 1 point (or rank) of the paper; "deviates": not;
+    "scaled-down": only smaller runs exist, which stand in `scaled_down`;
+    "not run"; "cited": another method's number; "setting": of a training.
+    """
+
+    cell: Cell
+    status: str
+    ours: float | None
+    num_runs: int
+    scaled_down: tuple[Measured, ...]
+    files: tuple[str, ...]
+
+    @property
+    def difference(self) -> float | None:
+        return None if self.ours is None or self.cell.value is None else round(self.ours - self.cell.value, 6)
+
+
+def compare(table: PaperTable, results: Sequence[Measured] = ()) -> list[Comparison]:
+    """Every cell of a table, with what was measured for it."""
+    return [_comparison(cell, [found for found in results if found.cell == cell]) for cell in table.cells]
+
+
+def _comparison(cell: Cell, found: Sequence[Measured]) -> Comparison:
+    full = [result for result in found if result.scale == "full"]
+    scaled = tuple(result for result in found if result.scale != "full")
+    ours = mean(result.value for result in full) if full else None
+    if not cell.is_clipbert:
+        status = "setting" if cell.benchmark == SETTINGS else "cited"
+    elif ours is not None and cell.value is not None:
+        status = "reproduced" if abs(ours - cell.value) <= TOLERANCE else "deviates"
+    else:
+        status = "scaled-down" if scaled else "not run"
+    return Comparison(cell, status, ours, len(full), scaled, tuple(result.file for result in full))
+
+
+def read_results(folder: Path) -> list[Measured]:
+    """What the result files in a folder and below measured of the paper's cells.
+
+    Raises ValueError for a folder that is none, a file that is no JSON, or a
+    cell that the paper does not have.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder; name one with result files, such as benchmarks/results.")
+    found: list[Measured] = []
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            result = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} is no JSON ({error}).") from error
+        if isinstance(result, dict) and "paper_cells" in result:
+            found += _measured(result, path)
+    return found
+
+
+def _measured(result: dict[str, Any], path: Path) -> list[Measured]:
+    try:
+        scale, size = str(result["scale"]), result.get("num_examples")
+        cells = [(table_part(row["table"]).cell(row["column"], *row["row"]), float(row["value"])) for row in result["paper_cells"]]
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f'{path} needs "scale", and "table", "row", "column" and "value" for each of its paper_cells; see clipbert/comparison.py.'
+        ) from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return [Measured(cell, value, scale, size, str(path)) for cell, value in cells]
+
+
+def interval(cell: Cell) -> tuple[float, float] | None:
+    """The 95 % binomial interval of a recall or accuracy, in percent; None where the paper does not tell the split's size."""
+    if cell.unit != "%" or cell.value is None or cell.num_examples is None:
+        return None
+    low, high = binomial_interval(round(cell.value / 100 * cell.num_examples), cell.num_examples)
+    return 100 * low, 100 * high
+
+
+@dataclass(frozen=True)
+class Trend:
+    """How far scaled-down runs order a column as the paper does: pairs of rows ordered alike, of those the paper orders."""
+
+    column: str
+    scale: str
+    agreeing: int
+    pairs: int
+
+    @property
+    def kendall_tau(self) -> float:
+        """Agreeing minus disagreeing pairs, as a share of pairs; a tie of ours counts as disagreeing."""
+        return (2 * self.agreeing - self.pairs) / self.pairs
+
+
+def trends(comparisons: Sequence[Comparison]) -> list[Trend]:
+    """One for every column and scale that has at least two rows."""
+    columns: dict[tuple[str, str], dict[Cell, list[float]]] = {}
+    for comparison in comparisons:
+        for result in comparison.scaled_down:
+            columns.setdefault((result.cell.column, result.scale), {}).setdefault(result.cell, []).append(result.value)
+    found = []
+    for (column, scale), values in columns.items():
+        points = [(cell.value, mean(ours)) for cell, ours in values.items() if cell.value is not None]
+        ordered = [(a, b) for a, b in combinations(points, 2) if a[0] != b[0]]
+        if ordered:
+            found.append(Trend(column, scale, sum((a[0] - b[0]) * (a[1] - b[1]) > 0 for a, b in ordered), len(ordered)))
+    return found
