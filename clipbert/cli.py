@@ -158,7 +158,9 @@ def _sampling_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-frames", type=int, metavar="T", help="frames per clip (default: the model's own; 2)")
     parser.add_argument("--fps", type=float, metavar="F", help="a clip lasts T/F seconds")
     parser.add_argument(
-        "--policy", metavar="P", help="where clips lie: official, official-middle, paper, centered, random, stratified, dense or nested"
+        "--policy",
+        metavar="P",
+        help="where clips lie: official, official-middle, official-random, paper, centered, random, stratified, dense or nested",
     )
     parser.add_argument("--seed", type=int, metavar="S", help="of the random policies (default 0)")
 

@@ -56,9 +56,9 @@ def sample_clips(
 ) -> tuple[ClipTimes, ...]:
     """`num_clips` clips of `num_frames` frames each, placed as `policy` says.
 
-    Only "random" and "stratified" draw from `generator` (by default torch's
-    own).  Clips come in time order, except from "random" (as drawn) and
-    "nested" (coarse to fine).  Raises ValueError for an unknown policy or a
+    Only those of RANDOM_POLICIES draw from `generator` (by default torch's
+    own).  Clips come in time order, except from "random" and "official-random"
+    (as drawn) and "nested" (coarse to fine).  Raises ValueError for an unknown policy or a
     number out of range.
     """
     if not 1 <= num_clips <= MAX_CLIPS:
@@ -111,6 +111,11 @@ def random(timeline: Timeline, num_clips: int, num_frames: int, fps: float, gene
     return [clip_at(timeline, room * u, num_frames=num_frames, fps=fps) for u in _uniform(num_clips, generator)]
 
 
+def official_random(timeline: Timeline, num_clips: int, num_frames: int, fps: float, generator: torch.Generator | None) -> list[ClipTimes]:
+    """The original's training clips: independent uniform starts in its count of source frames."""
+    return [official_clip(timeline, u, 1, num_frames=num_frames, fps=fps) for u in _uniform(num_clips, generator)]
+
+
 def centered(timeline: Timeline, num_clips: int, num_frames: int, fps: float, generator: torch.Generator | None) -> list[ClipTimes]:
     """The middle of each of N equal segments."""
     return [_segment_clip(timeline, k, num_clips, 0.5, num_frames, fps) for k in range(num_clips)]
@@ -124,6 +129,7 @@ def stratified(timeline: Timeline, num_clips: int, num_frames: int, fps: float, 
 POLICIES: dict[str, Callable[[Timeline, int, int, float, torch.Generator | None], list[ClipTimes]]] = {
     "official": official,
     "official-middle": official_middle,
+    "official-random": official_random,
     "paper": paper,
     "centered": centered,
     "random": random,
@@ -132,6 +138,7 @@ POLICIES: dict[str, Callable[[Timeline, int, int, float, torch.Generator | None]
     "nested": nested,
 }
 """What `--policy` may be; "dense" is `official` at every training step, where N=16 is the baseline of the paper's Table 4."""
+RANDOM_POLICIES = ("random", "official-random", "stratified")
 
 
 def official_clip(timeline: Timeline, clip_index: float | int, num_clips: int, *, num_frames: int, fps: float | int) -> ClipTimes:

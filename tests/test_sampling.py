@@ -90,6 +90,13 @@ def test_training_clips_equal_the_original_decoder(entry: str) -> None:
         assert clip.frame_index.tolist() == recorded["picked"]
 
 
+def test_official_random_is_the_originals_clip_at_uniform_draws() -> None:
+    timeline, draws = demuxed("a30"), torch.rand(5, generator=torch.Generator().manual_seed(3), dtype=torch.float64).tolist()
+    generator = torch.Generator().manual_seed(3)
+    clips = sample_clips(timeline, num_clips=5, num_frames=2, fps=2, policy="official-random", generator=generator)
+    assert frames(clips) == [official_clip(timeline, u, 1, num_frames=2, fps=2).frame_index.tolist() for u in draws]
+
+
 def transcribed(timeline: Timeline, start: float, size: float, num_frames: int) -> list[int]:
     """The original decoder as a loop over frames, in the words of OFFICIAL section 3."""
     pts, n, duration = timeline.pts.tolist(), timeline.stream_frames, timeline.stream_duration

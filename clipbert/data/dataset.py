@@ -20,13 +20,12 @@ from clipbert.config import SamplingConfig
 from clipbert.data.clip_cache import ClipCache
 from clipbert.data.rows import Example
 from clipbert.data.video_store import VideoStore
-from clipbert.sampling import sample_clips
+from clipbert.sampling import RANDOM_POLICIES, sample_clips
 from clipbert.source import source_of
 from clipbert.types import Clip
 from clipbert.video import Video, VideoError
 
 Group = tuple[Example, ...]
-RANDOM_POLICIES = ("random", "stratified")
 
 
 class Draw(NamedTuple):
