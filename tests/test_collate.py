@@ -45,6 +45,23 @@ def test_texts_are_padded_to_the_longest_and_know_their_video(processor: Any) ->
     assert [tuple(p.shape) for p in batch.clips.pixel_values] == [(2, 1, 3, 8, 8), (2, 1, 3, 8, 11)]
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_pinning_has_no_effect_without_cuda(processor: Any) -> None:
+    batch = Collator(processor, Questions("qa"))([item(Example("v", "0", "who ?"))])
+    assert batch.pin_memory() is batch
+
+
+@pytest.mark.gpu
+def test_every_tensor_of_a_batch_is_pinned_and_the_same(processor: Any) -> None:
+    batch = PretrainingCollator(processor, CaptionsOrOthers(captions(3)))([item(*captions(3)[0])])
+    pinned = batch.pin_memory()
+    assert batch.mlm_labels is not None and pinned.mlm_labels is not None
+    assert torch.equal(pinned.mlm_labels, batch.mlm_labels) and pinned.mlm_labels.is_pinned()
+    for name in ("times", "input_ids", "attention_mask", "video_index", "labels"):
+        assert getattr(pinned.clips, name).is_pinned() and torch.equal(getattr(pinned.clips, name), getattr(batch.clips, name))
+    assert all(frames.is_pinned() for frames in pinned.clips.pixel_values)
+
+
 VOCABULARY = ["dog", "cat"]
 QUESTION = {"video": "v", "id": "0", "question": "what ?"}
 

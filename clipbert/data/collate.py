@@ -5,7 +5,7 @@ depend on workers, and an item not on the others in its batch.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -42,6 +42,19 @@ class LoadedBatch:
     mlm_labels: Int[Tensor, "M L"] | None = None
     replaced: tuple[Unreadable, ...] = ()
     notices: tuple[str, ...] = ()
+
+    def pin_memory(self) -> "LoadedBatch":
+        """The same in page-locked memory, which a GPU reads while it computes; itself without CUDA.  A DataLoader calls this."""
+        if not torch.cuda.is_available():
+            return self
+        pinned = {f.name: _pinned(getattr(self.clips, f.name)) for f in fields(self.clips)}
+        return replace(self, clips=ClipBatch(**pinned), mlm_labels=_pinned(self.mlm_labels))
+
+
+def _pinned(value: Any) -> Any:
+    if isinstance(value, list):
+        return [one.pin_memory() for one in value]
+    return None if value is None else value.pin_memory()
 
 
 def collate(items: Sequence[Item], processor: ClipBertProcessor, asked: Sequence[Asked]) -> ClipBatch:
