@@ -13,18 +13,21 @@ from clipbert.config import EFFICIENTNETS, ClipBertConfig
 from clipbert.efficientnet import EfficientNetLite
 from clipbert.resnet import ConvNorm, ResNet50
 
+MAX_FRAMES_AT_ONCE = 1024
+
 
 class GridBackbone(nn.Module):
     """A CNN, then the grid encoder that brings its channels to the transformer's width.
 
     The paper's: ResNet-50, 3x3 convolution, 2x2 max-pool (an odd row or column
     is lost), ReLU: stride 64, so 448 pixels give 7 x 7 cells.  BatchNorm of
-    other backbones always uses its stored statistics.
+    other backbones always uses its stored statistics, so frames do not meet
+    here, and more than `max_frames_at_once` are read in several pieces.
     """
 
     def __init__(self, config: ClipBertConfig) -> None:
         super().__init__()
-        self.cnn = _cnn(config)
+        self.cnn, self.max_frames_at_once = _cnn(config), MAX_FRAMES_AT_ONCE
         if config.grid_encoder == "conv-pool":
             self.grid_encoder = nn.Sequential(
                 nn.Conv2d(self.cnn.out_channels, config.hidden_size, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.ReLU(inplace=True)
@@ -33,7 +36,8 @@ class GridBackbone(nn.Module):
             self.grid_encoder = nn.Sequential(nn.Conv2d(self.cnn.out_channels, config.hidden_size, 1))
 
     def forward(self, pixels: Float[Tensor, "F 3 H W"]) -> Float[Tensor, "F h w D"]:
-        return rearrange(self.grid_encoder(self.cnn(pixels)), "f d h w -> f h w d")
+        pieces = [self.grid_encoder(self.cnn(piece)) for piece in pixels.split(self.max_frames_at_once)]
+        return rearrange(torch.cat(pieces) if len(pieces) > 1 else pieces[0], "f d h w -> f h w d")
 
     def train(self, mode: bool = True) -> "GridBackbone":
         super().train(mode)
