@@ -75,6 +75,11 @@ def test_base_gives_what_a_file_does_not_say(tmp_path: Path) -> None:
         (["train.0.task=count"], "has no classifier"),
         (["train.0.task=retrieval", "train.0.num_answers=0"], "needs num_negatives"),
         (["optimizer.milestones=[3]"], "multi_step"),
+        (["optimizer.schedule=multi_step_official"], "did you mean 'multi_step'"),
+        (["official=true", "clips.policy=stratified"], "the original does, which has no clips.policy=stratified"),
+        (["run.clip_cache=clips"], "clips of the policy random never come back"),
+        (["run.clip_cache_gigabytes=0"], "must be above 0"),
+        (["clips.max_frames_at_once=0"], "must be at least 1"),
         (["model.config.heads={}"], "must not name heads"),
     ],
 )
@@ -101,6 +106,23 @@ def test_every_setting_has_its_sentence() -> None:
         for field, follower in zip(node.body, [*node.body[1:], None], strict=False):
             if isinstance(field, ast.AnnAssign):
                 assert isinstance(follower, ast.Expr) and isinstance(follower.value, ast.Constant), f"{node.name}.{ast.unparse(field.target)}"
+
+
+def test_official_places_clips_as_the_original_and_ours_in_the_middle(tmp_path: Path) -> None:
+    def policies(*overrides: str) -> tuple[str, str]:
+        settings = read_settings(written(tmp_path), overrides)
+        return settings.train_sampling().policy, settings.test_sampling().policy
+
+    retrieval = ("train.0.task=retrieval", "train.0.num_answers=0", "train.0.num_negatives=1")
+    assert policies() == policies(*retrieval) == ("random", "paper")
+    assert policies("official=true") == ("official-random", "official")
+    assert policies("official=true", *retrieval) == ("official-random", "official-middle")
+    assert policies("official=true", "clips.policy=dense", "clips.num_clips=16")[0] == "dense"
+
+
+def test_training_and_test_clips_are_counted_apart(tmp_path: Path) -> None:
+    settings = read_settings(written(tmp_path), ["clips.num_clips=4", "clips.num_test_clips=16"])
+    assert (settings.train_sampling().num_clips, settings.test_sampling().num_clips) == (4, 16)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from conftest import GOLDEN
 from PIL import Image
 from tiny import RESNET, SIZES
 from torch.nn import functional as F
@@ -22,6 +23,7 @@ from videos import write_video
 from clipbert.predict import Predictor
 from train import checkpoints, train
 from train.objectives import contrastive_loss
+from train.optimizer import AdamW
 from train.settings import read_settings
 from train.sources import Batches
 
@@ -150,6 +152,18 @@ def test_two_pass_training_learns_as_one_pass(world: Path, tmp_path: Path, two_p
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+@pytest.mark.parametrize("two_pass", ["off", "full", "split"])
+def test_saving_memory_leaves_losses(world: Path, tmp_path: Path, two_pass: str) -> None:
+    losses = []
+    for name, saving in (("plain", False), ("saving", True)):
+        (tmp_path / name).mkdir()
+        clips = {"two_pass": two_pass, "max_frames_at_once": 1 if saving else 1024}
+        path = config(tmp_path / name, source(world, "qa"), clips=clips, engine={"activation_checkpointing": saving})
+        assert run(path) == 0
+        losses.append([line["loss"] for line in log(tmp_path / name / "out")])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
 def test_frozen_parts_stay(world: Path, tmp_path: Path) -> None:
     path = config(tmp_path, source(world, "qa"), model={"config": {**SIZES, **RESNET}, "freeze": ["cnn", "words"]})
     made = train.Run(read_settings(path))
@@ -172,12 +186,42 @@ def test_accumulated_batches_are_one_batch(world: Path, tmp_path: Path) -> None:
 
 def test_summed_gradients_are_as_large_as_there_are_batches(world: Path, tmp_path: Path) -> None:
     """The original's accumulation."""
-    norms = []
-    for how in ("mean", "sum"):
-        (tmp_path / how).mkdir()
-        assert run(config(tmp_path / how, source(world, "qa"), optimizer={"accumulation": 3, "accumulate": how}, run={"max_steps": 1})) == 0
-        norms.append(log(tmp_path / how / "out")[0]["grad_norm"])
+    norms, dense = [], {"policy": "dense"}  # so that both see the same clips
+    for official in (False, True):
+        folder = tmp_path / str(official)
+        folder.mkdir()
+        path = config(folder, source(world, "qa"), optimizer={"accumulation": 3}, run={"max_steps": 1}, clips=dense, official=official)
+        assert run(path) == 0
+        norms.append(log(folder / "out")[0]["grad_norm"])
     assert norms[1] == pytest.approx(3 * norms[0], rel=1e-4)
+
+
+def test_official_is_the_originals_optimizer_schedule_and_word_average(world: Path, tmp_path: Path) -> None:
+    """Each is proven against the recorded original on its own, in test_optimizer and test_parity."""
+    recorded = json.loads((GOLDEN / "optim_metrics.json").read_text())["lr_schedule"]
+    milestones = [40 * epoch for epoch in recorded["decay_epochs"]]
+    optimizer = {"schedule": "multi_step", "milestones": milestones, "lr": recorded["base"]}
+    made = [
+        train.Run(read_settings(config(tmp_path, source(world, "qa"), optimizer=optimizer, run={"max_steps": recorded["total"]}, official=official)))
+        for official in (True, False)
+    ]
+    assert [type(one.engine.optimizer) for one in made] == [AdamW, torch.optim.AdamW]
+    assert [one.learner.mlm_average for one in made] == ["all", "masked"]
+    rates = [[one.rate(step - 1, recorded["base"]) for step in range(1, recorded["total"])] for one in made]
+    assert rates[0] == pytest.approx(recorded["values"]["multi_step"][1 : recorded["total"]], rel=1e-12) and rates[1] != rates[0]
+
+
+def test_kept_clips_train_as_decoded_ones(world: Path, tmp_path: Path) -> None:
+    losses = []
+    for name, kept in (("none", ""), ("first", "clips"), ("again", "clips")):
+        (tmp_path / name).mkdir()
+        cache = {"clip_cache": str(tmp_path / kept) if kept else ""}
+        path = config(tmp_path / name, source(world, "qa"), validation=[source(world, "qa")], clips={"policy": "dense"}, run=cache)
+        assert run(path) == 0
+        losses.append([line["loss"] for line in log(tmp_path / name / "out")])
+        size = len(list(tmp_path.glob("clips/*.clip")))
+        assert size == (12 if kept else 0)  # six videos, as training and as validation see them
+    assert losses[0] == losses[1] == losses[2]
 
 
 def test_tensorboard_gets_every_update(world: Path, tmp_path: Path) -> None:
@@ -324,7 +368,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(world: Path, tmp_path: 
     sources = source(world, "qa"), source(world, "retrieval")
     one = config(tmp_path / "one", *sources, validation=[sources[0]], optimizer={"batch_size": 4, "accumulation": 2}, **sections)
     assert run(one) == 0
-    sections["engine"] = {"kind": "deepspeed", "zero_stage": stage}
+    sections["engine"] = {"kind": "deepspeed", "zero_stage": stage, "activation_checkpointing": True}
     sections["clips"] = {"two_pass": "split"}  # its first backward pass does not reach the CNN
     two = config(tmp_path / "two", *sources, validation=[sources[0]], optimizer={"batch_size": 2, "accumulation": 2}, **sections)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # ninja

@@ -13,7 +13,7 @@ from clipbert.processing import ClipBertProcessor
 from clipbert.tasks import TASKS, match_log_odds, pretraining_loss, rank_loss
 from train import two_pass
 from train.engine import Engine
-from train.settings import ClipSettings, OptimizerSettings, SourceSettings
+from train.settings import ClipSettings, SourceSettings
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,10 @@ class Learner:
     engine: Engine
     processor: ClipBertProcessor
     clips: ClipSettings
-    optimizer: OptimizerSettings
+    loss_scale: float
+    """What the gradients of each batch of an update count."""
+    mlm_average: str
+    """As in `pretraining_loss`."""
 
     def loss(self, source: SourceSettings, batch: LoadedBatch) -> Tensor:
         """The loss of all clips in one pass."""
@@ -43,10 +46,9 @@ class Learner:
 
     def backward(self, source: SourceSettings, batch: LoadedBatch, *, last: bool) -> Tensor:
         """The loss, whose gradients the engine has received; `last` if an update follows."""
-        scale = 1 / self.optimizer.accumulation if self.optimizer.accumulate == "mean" else 1.0
 
         def receive(value: Tensor, is_last: bool) -> None:
-            self.engine.backward(value * scale, last=last and is_last)
+            self.engine.backward(value * self.loss_scale, last=last and is_last)
 
         if self.clips.two_pass == "off":
             value = self.loss(source, batch)
@@ -72,7 +74,7 @@ class Learner:
         out = self.engine.forward(pixels, **texts_of(batch, self.engine.device))
         assert batch.mlm_labels is not None and batch.clips.labels is not None
         mlm_labels, itm_labels = batch.mlm_labels.to(self.engine.device), batch.clips.labels.to(self.engine.device)
-        return pretraining_loss(out.mlm_logits.float(), out.itm_logits.float(), mlm_labels, itm_labels, self.optimizer.mlm_average)
+        return pretraining_loss(out.mlm_logits.float(), out.itm_logits.float(), mlm_labels, itm_labels, self.mlm_average)
 
 
 def texts_of(batch: LoadedBatch, device: torch.device) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from train import checkpoints
 from train.settings import RunSettings, Settings, read_settings
 
 PACKAGES = ("clipbert", "torch", "transformers", "deepspeed", "av", "numpy")
-FREE = ("output", "num_workers", "save_every", "keep_last", "log_every", "tensorboard", "resume")
+FREE = ("output", "num_workers", "save_every", "keep_last", "log_every", "tensorboard", "resume", "clip_cache", "clip_cache_gigabytes")
 """Settings of `run` that may change when it is resumed."""
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import yaml
 
 from clipbert.aggregation import AGGREGATIONS
+from clipbert.backbone import MAX_FRAMES_AT_ONCE
 from clipbert.config import SamplingConfig, check_known
-from clipbert.sampling import POLICIES
+from clipbert.sampling import POLICIES, RANDOM_POLICIES
 from train import strict_yaml
 from train.optimizer import SCHEDULES
 
@@ -109,6 +110,8 @@ class ClipSettings:
 
     num_clips: int = 1
     """N_train: clips per video."""
+    num_test_clips: int = 1
+    """N_test: clips per video in validation, and of the saved model unless it is asked for another number."""
     num_frames: int = 1
     """T: frames per clip."""
     fps: float = 1.0
@@ -117,6 +120,8 @@ class ClipSettings:
     """Where clips lie; "random" is sparse sampling, "dense" with 16 clips is Table 4's baseline."""
     aggregation: str = "lse"
     """How clip logits are pooled inside the loss."""
+    max_frames_at_once: int = MAX_FRAMES_AT_ONCE
+    """The CNN reads more frames than these in several pieces, with the same result."""
     two_pass: str = "off"
     """Trade time for memory: "split" computes the CNN twice, "full" everything."""
     clips_per_pass: int = 1
@@ -128,13 +133,10 @@ class ClipSettings:
         check_known("clips.two_pass", self.two_pass, ("off", "split", "full"))
         if self.two_pass == "off" and self.clips_per_pass != 1:
             raise ValueError('clips.clips_per_pass has no effect with clips.two_pass="off".')
-        if self.clips_per_pass < 1:
-            raise ValueError(f"clips.clips_per_pass must be at least 1, got {self.clips_per_pass}.")
-        self.sampling(0)
-
-    def sampling(self, seed: int) -> SamplingConfig:
-        """The same as a SamplingConfig."""
-        return SamplingConfig(self.num_clips, self.num_frames, self.fps, self.policy, self.aggregation, seed)
+        if self.clips_per_pass < 1 or self.max_frames_at_once < 1:
+            raise ValueError(f"clips.clips_per_pass and max_frames_at_once must be at least 1, got {self.clips_per_pass}, {self.max_frames_at_once}.")
+        for num_clips in (self.num_clips, self.num_test_clips):
+            SamplingConfig(num_clips, self.num_frames, self.fps)
 
 
 @dataclass(frozen=True)
@@ -145,8 +147,6 @@ class OptimizerSettings:
     """Videos per device and backward pass."""
     accumulation: int = 1
     """Batches per update."""
-    accumulate: str = "mean"
-    """Gradients of an update are the "mean" over its batches, or their "sum", as the original has it."""
     lr: float = 5e-5
     """Highest learning rate."""
     cnn_lr_ratio: float = 1.0
@@ -156,28 +156,24 @@ class OptimizerSettings:
     weight_decay: float = 1e-3
     """Of matrices and kernels; vectors never decay."""
     schedule: str = "linear"
-    """How the rate moves; one of train.optimizer.SCHEDULES."""
+    """How the rate moves: linear, invsqrt, constant or multi_step."""
     warmup_ratio: float = 0.1
     """Part of all updates in which the rate rises, of the schedules that warm up."""
     milestones: tuple[int, ...] = ()
-    """Updates at which the multi_step schedules halve the rate."""
+    """Updates at which the multi_step schedule halves the rate."""
     max_grad_norm: float = 5.0
     """Gradients are scaled down to this norm; 0 leaves them."""
-    mlm_average: str = "masked"
-    """Pre-training averages word losses over "masked" words, or over "all" positions, as the original does."""
 
     def __post_init__(self) -> None:
-        check_known("optimizer.schedule", self.schedule, tuple(SCHEDULES))
-        check_known("optimizer.accumulate", self.accumulate, ("mean", "sum"))
-        check_known("optimizer.mlm_average", self.mlm_average, ("masked", "all"))
+        check_known("optimizer.schedule", self.schedule, tuple(name for name in SCHEDULES if not name.endswith("_official")))
         if self.batch_size < 1 or self.accumulation < 1:
             raise ValueError(f"optimizer.batch_size and accumulation must be at least 1, got {self.batch_size} and {self.accumulation}.")
         if min(self.lr, self.cnn_lr_ratio, self.grid_encoder_lr_mul, self.weight_decay, self.max_grad_norm) < 0:
             raise ValueError("optimizer settings must not be negative.")
         if not 0 <= self.warmup_ratio < 1:
             raise ValueError(f"optimizer.warmup_ratio must be in [0, 1), got {self.warmup_ratio}.")
-        if bool(self.milestones) != self.schedule.startswith("multi_step"):
-            raise ValueError("optimizer.milestones go with a multi_step schedule, and only with one.")
+        if bool(self.milestones) != (self.schedule == "multi_step"):
+            raise ValueError("optimizer.milestones go with the multi_step schedule, and only with it.")
 
 
 @dataclass(frozen=True)
@@ -190,6 +186,8 @@ class EngineSettings:
     """What DeepSpeed spreads over processes: 0 nothing, 1 optimizer state, 2 also gradients, 3 also parameters."""
     precision: str = "fp32"
     """fp32, bf16, or fp16 (DeepSpeed on GPUs, with dynamic loss scaling)."""
+    activation_checkpointing: bool = False
+    """Of transformer layers and CNN blocks keep only the input, and compute the rest again for the gradients: less memory, more time."""
     knobs: str = ""
     """DeepSpeed JSON with engine knobs of your own; empty is train/deepspeed/zero{stage}.json."""
 
@@ -222,6 +220,10 @@ class RunSettings:
     """Checkpoints that are kept, besides the best."""
     log_every: int = 1
     """Updates between lines of progress; log.jsonl has every update."""
+    clip_cache: str = ""
+    """Folder for decoded clips, where they come back: in validation, and in training unless clips.policy is random; empty decodes anew."""
+    clip_cache_gigabytes: float = 50.0
+    """Size that the folder may reach; the clips not used for longest leave first."""
     tensorboard: bool = False
     """Also write TensorBoard events."""
     resume: bool = False
@@ -234,6 +236,8 @@ class RunSettings:
             raise ValueError(f"give either run.epochs or run.max_steps above 0, got {self.epochs} and {self.max_steps}.")
         if min(self.save_every, self.num_workers, self.seed) < 0 or self.keep_last < 1 or self.log_every < 1:
             raise ValueError("run.save_every, num_workers, seed must be at least 0, keep_last and log_every at least 1.")
+        if self.clip_cache_gigabytes <= 0:
+            raise ValueError(f"run.clip_cache_gigabytes must be above 0, got {self.clip_cache_gigabytes}; leave run.clip_cache empty for no cache.")
 
 
 @dataclass(frozen=True)
@@ -245,7 +249,10 @@ class Settings:
     train: tuple[SourceSettings, ...]
     """What is learnt from."""
     validation: tuple[SourceSettings, ...] = ()
-    """What the best checkpoint is chosen on."""
+    """What is measured at each checkpoint; the first one's metric chooses the best."""
+    official: bool = False
+    """The original's habits instead of ours: its form of AdamW and of multi_step, gradients summed over accumulated batches, word losses
+    averaged over all positions, clips placed by frame count from the start (OFFICIAL sections 2, 3 and 6)."""
     model: ModelSettings = field(default_factory=ModelSettings)
     """Sizes of the model and where its weights come from."""
     clips: ClipSettings = field(default_factory=ClipSettings)
@@ -263,11 +270,27 @@ class Settings:
             raise ValueError(f"pre-training cannot share a run with {', '.join(sorted(tasks - {'pretrain'}))}: its model has other heads.")
         if "pretrain" in tasks and (self.clips.num_clips > 1 or self.clips.two_pass != "off"):
             raise ValueError("pre-training reads one clip per image: clips.num_clips must be 1 and clips.two_pass off.")
+        if self.official and self.clips.policy not in ("random", "official-random", "official", "official-middle", "dense"):
+            raise ValueError(f"official places clips as the original does, which has no clips.policy={self.clips.policy}; use random or dense.")
+        if self.run.clip_cache and not self.validation and self.clips.policy in RANDOM_POLICIES:
+            raise ValueError(f"run.clip_cache has no effect: clips of the policy {self.clips.policy} never come back, and there is no validation.")
         if "retrieval_rank" in tasks and self.clips.aggregation == "lse":
             raise ValueError('the rank loss pools by "mean" or "max"; set clips.aggregation.')
         for source in self.validation:
             if source.head_name not in {s.head_name for s in self.train if s.task == source.task}:
                 raise ValueError(f"validation asks the head {source.head_name!r} of the task {source.task}, which no training source teaches.")
+
+    def train_sampling(self) -> SamplingConfig:
+        """How training places clips; the seed is the run's."""
+        clips, policy = self.clips, self.clips.policy
+        policy = "official-random" if self.official and policy == "random" else policy
+        return SamplingConfig(clips.num_clips, clips.num_frames, clips.fps, policy, clips.aggregation, self.run.seed)
+
+    def test_sampling(self) -> SamplingConfig:
+        """How validation and the saved model place clips; the original takes a third of the way in for retrieval, the start for questions."""
+        clips, all_retrieval = self.clips, all(source.task.startswith("retrieval") for source in self.train)
+        policy = ("official-middle" if all_retrieval else "official") if self.official else "paper"
+        return SamplingConfig(clips.num_test_clips, clips.num_frames, clips.fps, policy, clips.aggregation, self.run.seed)
 
 
 def read_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:

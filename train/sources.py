@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from clipbert.config import HeadConfig
+from clipbert.config import HeadConfig, SamplingConfig
 from clipbert.convert import read_labels
+from clipbert.data.clip_cache import ClipCache
 from clipbert.data.collate import (
     CaptionsOrOthers,
     CaptionsWithNegatives,
@@ -27,8 +28,9 @@ from clipbert.data.examples import answer_vocabulary, read_examples, read_video_
 from clipbert.data.rows import Example
 from clipbert.data.video_store import open_store
 from clipbert.processing import ClipBertProcessor
+from clipbert.sampling import RANDOM_POLICIES
 from clipbert.tasks import TASKS
-from train.settings import CLASSIFIERS, ClipSettings, SourceSettings
+from train.settings import CLASSIFIERS, SourceSettings
 
 
 @dataclass(frozen=True)
@@ -83,23 +85,28 @@ def _frequent(examples: list[Example], source: SourceSettings) -> list[str]:
 
 
 def open_source(
-    source: SourceSettings, examples: Sequence[Example], clips: ClipSettings, processor: ClipBertProcessor, heads: dict[str, HeadConfig], seed: int
-) -> Source:
-    """The source's items, grouped and labelled for its task; every draw follows from `seed`."""
+    source: SourceSettings, examples: Sequence[Example], sampling: SamplingConfig, processor: ClipBertProcessor, heads: dict[str, HeadConfig],
+    cache: ClipCache | None = None,
+) -> Source:  # fmt: skip
+    """The source's items, grouped and labelled for its task; every draw follows from `sampling.seed`.
+
+    `cache` keeps decoded clips, where they come back.
+    """
     left_out: Sequence[Example] = ()
     vocabulary = tuple(heads[source.head_name].labels) if source.task in CLASSIFIERS else ()
     if source.task == "qa":
         examples, left_out = within_vocabulary(examples, vocabulary)
         if not examples:
             raise ValueError(f"no answer of {source.annotations} is among the {len(vocabulary)} outputs of the head {source.head_name!r}.")
-    groups = group_evenly(examples, num_texts=source.num_texts, seed=seed)
+    groups = group_evenly(examples, num_texts=source.num_texts, seed=sampling.seed)
     if source.task == "pretrain":
         collator: Collator = PretrainingCollator(processor, CaptionsOrOthers(groups))
     elif source.task in ("qa", "vqa", "multiple_choice", "count"):
         collator = Collator(processor, LabelledQuestions(source.task, vocabulary))
     else:
         collator = Collator(processor, CaptionsWithNegatives(groups, num_negatives=source.num_negatives))
-    dataset = VideoTextDataset(groups, open_store(source.videos), sampling=clips.sampling(seed), max_unreadable=source.max_unreadable)
+    kept = None if sampling.policy in RANDOM_POLICIES else cache
+    dataset = VideoTextDataset(groups, open_store(source.videos), sampling=sampling, max_unreadable=source.max_unreadable, cache=kept)
     notice = f"{len(left_out)} examples of {source.annotations} are left out: their answers are no outputs." if left_out else ""
     return Source(source, dataset, collator, notice)
 
@@ -170,8 +177,9 @@ def load(sources: Sequence[Source], batches: Any, *, num_workers: int) -> Iterat
     together = Together(sources)
     generator = torch.Generator()  # its own: the loader must not draw from the generator of dropout
     loader = DataLoader(
-        together, batch_sampler=batches, collate_fn=together.collate, num_workers=num_workers, generator=generator, worker_init_fn=_outlive_signals
-    )
+        together, batch_sampler=batches, collate_fn=together.collate, num_workers=num_workers, generator=generator,
+        worker_init_fn=_outlive_signals, pin_memory=torch.cuda.is_available(),
+    )  # fmt: skip
     yield from loader
 
 

@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ import torch
 from torch import Tensor
 from transformers.utils.logging import disable_progress_bar
 
+from clipbert.data.clip_cache import ClipCache
 from clipbert.data.collate import LoadedBatch
 from clipbert.data.dataset import UnreadableVideos, derived_seed
 from clipbert.processing import ClipBertProcessor
@@ -35,6 +37,7 @@ from train import checkpoints, record
 from train.engine import DeepSpeedEngine, Engine, LocalEngine
 from train.objectives import Learner
 from train.optimizer import AdamW, lr_at, parameter_groups
+from train.recompute import checkpoint_activations
 from train.settings import Settings, dump_settings, read_settings
 from train.sources import Batches, fingerprint, heads_of, load, open_source, read_source
 from train.start import start_model
@@ -53,18 +56,20 @@ class Run:
         examples = [read_source(source) for source in all_sources]
         heads = heads_of(settings.train, examples[: len(settings.train)])
         model, self.notices = start_model(settings.model, heads, seed=settings.run.seed)
-        sampling = settings.clips.sampling(settings.run.seed)
         self.processor = ClipBertProcessor.from_config(
-            model.config, sampling=sampling, max_text_length=min(settings.model.max_text_length, model.config.max_position_embeddings)
+            model.config, sampling=settings.test_sampling(), max_text_length=min(settings.model.max_text_length, model.config.max_position_embeddings)
         )
-        opened = [
-            open_source(source, rows, settings.clips, self.processor, heads, derived_seed(settings.run.seed, "source", number))
-            for number, (source, rows) in enumerate(zip(all_sources, examples, strict=True))
-        ]
+        cache = ClipCache(settings.run.clip_cache, max_bytes=int(settings.run.clip_cache_gigabytes * 1e9)) if settings.run.clip_cache else None
+        opened = []
+        for number, (source, rows) in enumerate(zip(all_sources, examples, strict=True)):
+            sampling = settings.train_sampling() if number < len(settings.train) else settings.test_sampling()
+            sampling = replace(sampling, seed=derived_seed(settings.run.seed, "source", number))
+            opened.append(open_source(source, rows, sampling, self.processor, heads, cache))
         self.train, self.validation = opened[: len(settings.train)], opened[len(settings.train) :]
         self.notices += [source.notice for source in opened if source.notice]
         self.engine = make_engine(settings, model)
-        self.learner = Learner(self.engine, self.processor, settings.clips, settings.optimizer)
+        scale, average = (1.0, "all") if settings.official else (1 / settings.optimizer.accumulation, "masked")
+        self.learner = Learner(self.engine, self.processor, settings.clips, loss_scale=scale, mlm_average=average)
         self.total = self._num_updates()
         self.first = 0
         if self.last:
@@ -111,7 +116,8 @@ class Run:
 
     def rate(self, number: int, base_lr: float) -> float:
         o = self.settings.optimizer
-        return lr_at(number + 1, self.total, o.schedule, base_lr=base_lr, warmup_ratio=o.warmup_ratio, milestones=o.milestones)
+        schedule = "multi_step_official" if self.settings.official and o.schedule == "multi_step" else o.schedule
+        return lr_at(number + 1, self.total, schedule, base_lr=base_lr, warmup_ratio=o.warmup_ratio, milestones=o.milestones)
 
     def validation_loss(self) -> float | None:
         """Mean loss of the validation items, each counted once; None without any."""
@@ -165,12 +171,16 @@ def make_engine(settings: Settings, model: Any) -> Engine:
         model.named_parameters(), learning_rate=o.lr, weight_decay=o.weight_decay, cnn_learning_rate=o.lr * o.cnn_lr_ratio,
         cnn_weight_decay=o.weight_decay, cnn_lr_mul=o.grid_encoder_lr_mul,
     )  # fmt: skip
+    optimizer = AdamW(groups) if settings.official else torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6)
     model.train()
+    model.clipbert.backbone.max_frames_at_once = settings.clips.max_frames_at_once
+    if settings.engine.activation_checkpointing:
+        checkpoint_activations(model)
     if settings.engine.kind == "deepspeed":
-        return DeepSpeedEngine(model, AdamW(groups), settings.engine, o)
+        return DeepSpeedEngine(model, optimizer, settings.engine, o)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError('several processes need engine.kind="deepspeed".')
-    return LocalEngine(model, AdamW(groups), max_grad_norm=o.max_grad_norm, precision=settings.engine.precision)
+    return LocalEngine(model, optimizer, max_grad_norm=o.max_grad_norm, precision=settings.engine.precision)
 
 
 def mean_over_processes(value: Tensor, engine: Engine) -> Tensor:
