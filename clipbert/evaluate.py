@@ -2,13 +2,17 @@
 
 Questions are grouped by video, so each video is decoded and encoded once.  No
 example is dropped or replaced: an unreadable video stops the evaluation.
+Several processes share the videos, each read by one of them, and all of them
+return the numbers of the whole.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.distributed
 from torch import Tensor
 
 from clipbert.aggregation import AGGREGATIONS, aggregate
@@ -16,12 +20,23 @@ from clipbert.config import check_known
 from clipbert.data.dataset import group_by_video
 from clipbert.data.rows import Example
 from clipbert.data.video_store import VideoStore
-from clipbert.metrics import accuracy, accuracy_by_type, retrieval_metrics
+from clipbert.metrics import accuracy, accuracy_by_type, mean_squared_error, retrieval_metrics
 from clipbert.predict import Predictor
+from clipbert.tasks import count_of
 from clipbert.types import EncodedVideo
 
-EVALUATED = ("qa", "vqa", "multiple_choice", "retrieval")
+EVALUATED = ("qa", "vqa", "multiple_choice", "retrieval", "count")
 Progress = Callable[[int, int], None]
+Outcomes = dict[tuple[int, str], list[Any]]
+"""By N_test and aggregation: what came of each example of a video, or of the video in retrieval."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """Of the videos, those that process `rank` of `num_processes` reads; torch.distributed must be up if there are several."""
+
+    rank: int = 0
+    num_processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -35,33 +50,52 @@ class Evaluation:
 
 def evaluate(
     predictor: Predictor, examples: Sequence[Example], store: VideoStore, task: str, *, sizes: Sequence[int] | None = None,
-    progress: Progress | None = None, **sampling: Any,
+    head: str | None = None, share: Share = Share(), progress: Progress | None = None, **sampling: Any,
 ) -> list[Evaluation]:  # fmt: skip
     """One row per N_test in `sizes` (the model's own by default) and aggregation; `sampling` is that of `Predictor.encode_sweep`.
 
-    Raises ValueError for no examples or one that does not fit the task, and
-    VideoError for an unreadable video.
+    `head` asks only the head of that name, where the model has several.  Raises
+    ValueError for no examples or one that does not fit the task, and VideoError
+    for an unreadable video.
     """
     check_known("task", task, EVALUATED)
     if not examples:
         raise ValueError("there are no examples to evaluate; check the split and the annotation file.")
     sizes = tuple(sizes or (predictor.sampling.num_clips,))
-    score = _score_captions if task == "retrieval" else _score_answers
+    asked = predictor if head is None else only_head(predictor, head)
+    score = {"retrieval": _score_captions, "count": _score_counts}.get(task, _score_answers)
     groups = group_by_video(examples)
-    outcomes: dict[tuple[int, str], list[Any]] = {(size, how): [] for size in sizes for how in AGGREGATIONS}
     captions = [example.text for group in groups for example in group] if task == "retrieval" else []
-    for done, group in enumerate(groups, 1):
-        with store.file(group[0].video) as path:
-            parts, _ = predictor.encode_sweep(path, sizes=sizes, **sampling)
-        for size, part in parts.items():
-            for how, outcome in score(predictor, part, group, captions).items():
-                outcomes[size, how] += outcome
+    mine: dict[int, Outcomes] = {}
+    for b in range(share.rank, len(groups), share.num_processes):
+        with store.file(groups[b][0].video) as path:
+            parts, _ = asked.encode_sweep(path, sizes=sizes, **sampling)
+        mine[b] = {(size, how): found for size, part in parts.items() for how, found in score(asked, part, groups[b], captions).items()}
         if progress is not None:
-            progress(done, len(groups))
-    summarise = _retrieval if task == "retrieval" else _vqa if task == "vqa" else _answers
+            progress(min(b + share.num_processes, len(groups)), len(groups))
+    by_video = _gathered(mine, share)
+    summarise = {"retrieval": _retrieval, "vqa": _vqa, "count": _counts}.get(task, _answers)
     ordered = [example for group in groups for example in group]
     index = torch.tensor([b for b, group in enumerate(groups) for _ in group])
-    return [Evaluation(size, how, summarise(outcome, ordered, index)) for (size, how), outcome in outcomes.items()]
+    rows = [(size, how) for size in sizes for how in AGGREGATIONS]
+    return [Evaluation(*row, summarise([one for b in range(len(groups)) for one in by_video[b][row]], ordered, index)) for row in rows]
+
+
+def only_head(predictor: Predictor, head: str) -> Predictor:
+    """The same predictor as if its model had no other head."""
+    check_known("head", head, tuple(predictor.model.heads))
+    view = copy.copy(predictor)
+    view.model = copy.copy(predictor.model)
+    view.model.heads = {head: predictor.model.heads[head]}
+    return view
+
+
+def _gathered(mine: dict[int, Outcomes], share: Share) -> dict[int, Outcomes]:
+    if share.num_processes == 1:
+        return mine
+    shares: list[Any] = [None] * share.num_processes
+    torch.distributed.all_gather_object(shares, mine)
+    return {b: outcomes for one in shares for b, outcomes in one.items()}
 
 
 def _score_answers(predictor: Predictor, video: EncodedVideo, group: Sequence[Example], captions: Sequence[str]) -> dict[str, list[str]]:
@@ -86,6 +120,15 @@ def _score_captions(predictor: Predictor, video: EncodedVideo, group: Sequence[E
     return {how: [predictor.match(video, captions, aggregation=how)] for how in AGGREGATIONS}
 
 
+def _score_counts(predictor: Predictor, video: EncodedVideo, group: Sequence[Example], captions: Sequence[str]) -> dict[str, list[int]]:
+    """The whole number that the regression head means for each question of one video, under each aggregation."""
+    head = next((name for name, kind in predictor.model.heads.items() if kind == "regression"), None)
+    if head is None:
+        raise ValueError(f"model {predictor.model.name} cannot count (its heads: {', '.join(predictor.model.heads.values())}).")
+    logits = predictor.clip_logits(video, [example.question for example in group], head)
+    return {how: count_of(aggregate(logits, how)).tolist() for how in AGGREGATIONS}
+
+
 def _answers(answers: list[str], examples: Sequence[Example], index: Tensor) -> dict[str, float]:
     truth = [_truth(example) for example in examples]
     found = {"accuracy": accuracy(answers, truth)}
@@ -101,10 +144,23 @@ def _truth(example: Example) -> str:
     return example.choices[int(example.answer)] if example.choices else str(example.answer)
 
 
+def _number(example: Example) -> int:
+    truth = _truth(example)
+    if not truth.isdecimal():
+        raise ValueError(f"example {example.id}: a count must be a number, got {truth!r}.")
+    return int(truth)
+
+
 def _vqa(answers: list[str], examples: Sequence[Example], index: Tensor) -> dict[str, float]:
     """The answer's soft label, averaged: an answer outside the vocabulary of the model still counts in the mean."""
-    scores = [dict(example.answer_scores).get(answer, 0.0) for answer, example in zip(answers, examples, strict=True)]
+    labels = [dict(example.answer_scores or ((_truth(example), 1.0),)) for example in examples]
+    scores = [label.get(answer, 0.0) for answer, label in zip(answers, labels, strict=True)]
     return {"vqa_score": sum(scores) / len(scores)}
+
+
+def _counts(counts: list[int], examples: Sequence[Example], index: Tensor) -> dict[str, float]:
+    truth = [_number(example) for example in examples]
+    return {"mean_squared_error": mean_squared_error(counts, truth), "accuracy": accuracy(counts, truth)}
 
 
 def _retrieval(columns: list[Tensor], examples: Sequence[Example], index: Tensor) -> dict[str, float]:

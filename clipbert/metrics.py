@@ -30,6 +30,13 @@ def accuracy_by_type(predictions: Labels, labels: Labels, types: Sequence[str]) 
     return _mean_by_type(_correct(predictions, labels), types)
 
 
+def mean_squared_error(predictions: Sequence[float | int], labels: Sequence[float | int]) -> float:
+    """Mean squared difference (TGIF-QA count, of rounded counts)."""
+    if len(predictions) != len(labels) or not labels:
+        raise ValueError(f"mean_squared_error needs one prediction per label and at least one, got {len(predictions)} for {len(labels)} labels.")
+    return mean((p - label) ** 2 for p, label in zip(predictions, labels, strict=True))
+
+
 def vqa_score(predictions: Int[Array, " M"], labels: Float[Array, "M J"]) -> float:
     """Mean soft label of the predicted answers (VQA: min(humans who gave it / 3, 1))."""
     return mean(_soft_labels(predictions, labels))

@@ -128,5 +128,5 @@ TASKS = {
     "multiple_choice": Task("multiple_choice", question_and_option, choice_loss, ("accuracy",)),
     "retrieval": Task("retrieval", question_alone, answer_loss, ("recall_at", "median_rank", "mean_rank")),
     "retrieval_rank": Task("retrieval", question_alone, rank_loss, ("recall_at", "median_rank", "mean_rank")),
-    "count": Task("regression", question_alone, count_loss, ("accuracy",)),
+    "count": Task("regression", question_alone, count_loss, ("mean_squared_error", "accuracy")),
 }

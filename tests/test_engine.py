@@ -154,7 +154,7 @@ def test_deepspeed_on_two_processes_is_plain_pytorch_and_resumes(stage: int, tmp
 
 def fill(folder: Path) -> None:
     (folder / "weights").write_text("whole")
-    (folder / "results.json").write_text(json.dumps({"validation_loss": None}))
+    (folder / "results.json").write_text(json.dumps({}))
 
 
 def full_disk(folder: Path) -> None:
@@ -189,9 +189,9 @@ def test_what_a_killed_save_left_is_no_checkpoint_and_goes(tmp_path: Path) -> No
 
 
 def test_the_last_and_the_best_are_kept(tmp_path: Path) -> None:
-    for step, loss in enumerate([3.0, 1.0, 2.0, 2.5, None]):
+    for step, score in enumerate([0.3, 0.5, 0.4, 0.5, None]):
         folder = checkpoints.write(tmp_path, step, fill)
-        (folder / "results.json").write_text(json.dumps({"validation_loss": loss}))
+        (folder / "results.json").write_text(json.dumps({"validation_score": score}))
     checkpoints.prune(tmp_path, keep_last=2)
     assert [path.name for path in checkpoints.saved(tmp_path)] == ["step_00000001", "step_00000003", "step_00000004"]
     assert checkpoints.best(tmp_path) == tmp_path / "step_00000001"

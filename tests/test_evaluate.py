@@ -1,6 +1,10 @@
 """Evaluation: equal to asking one by one, each video encoded once, nothing dropped."""
 
 import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +13,11 @@ from conftest import GOLDEN, ROOT
 from test_predict import Counting, make_predictor
 from tiny import tiny_model, tiny_processor
 
-from clipbert.aggregation import AGGREGATIONS
+from clipbert.aggregation import AGGREGATIONS, aggregate
+from clipbert.config import HeadConfig
 from clipbert.data.rows import Example
 from clipbert.data.video_store import open_store
-from clipbert.evaluate import evaluate
+from clipbert.evaluate import evaluate, only_head
 from clipbert.metrics import accuracy, retrieval_metrics
 from clipbert.predict import Predictor
 from clipbert.video import VideoError
@@ -81,6 +86,66 @@ def test_a_missing_video_an_empty_set_and_a_withheld_answer_stop_it(predictor: P
         evaluate(predictor, [], STORE, "qa")
     with pytest.raises(ValueError, match="has no answer to compare with"):
         evaluate(predictor, [Example(VIDEOS[0], "0", question="what?")], STORE, "qa", sizes=(1,))
+
+
+def counts() -> list[Example]:
+    return [Example(v, str(i), question=f"how many times {i}?", answer=str(2 + i)) for i, v in enumerate(VIDEOS)]
+
+
+def test_counting_is_judged_by_the_squared_error_of_whole_numbers(predictor: Predictor) -> None:
+    rows = evaluate(predictor, counts(), STORE, "count", sizes=(2,))
+    for row in rows:
+        found = []
+        for e in counts():
+            logits = predictor.clip_logits(predictor.encode(GOLDEN / e.video, num_clips=2), [e.question], "count")
+            found.append(min(max(round(float(aggregate(logits, row.aggregation))), 1), 10))
+        assert row.metrics["mean_squared_error"] == pytest.approx(sum((n - 2 - i) ** 2 for i, n in enumerate(found)) / 3)
+        assert row.metrics["accuracy"] == sum(n == 2 + i for i, n in enumerate(found)) / 3
+
+
+def test_a_model_that_cannot_count_and_a_count_that_is_no_number_are_named(predictor: Predictor) -> None:
+    with pytest.raises(ValueError, match=r"cannot count \(its heads: classifier\)"):
+        evaluate(only_head(predictor, "qa"), counts(), STORE, "count", sizes=(1,))
+    with pytest.raises(ValueError, match="a count must be a number, got 'many'"):
+        evaluate(predictor, [Example(VIDEOS[0], "0", question="how many?", answer="many")], STORE, "count", sizes=(1,))
+
+
+def test_a_head_is_asked_by_name() -> None:
+    heads = {name: HeadConfig("classifier", 2, labels) for name, labels in (("first", ("red", "blue")), ("second", ("dog", "cat")))}
+    model = tiny_model(heads=heads)
+    both = Predictor(model, tiny_processor(model))
+    example = Example(VIDEOS[0], "0", question="what is it?", answer="dog")
+    seen = {}
+    for head in heads:
+        scores = tuple((label, float(k + 1)) for k, label in enumerate(heads[head].labels))
+        seen[head] = evaluate(both, [replace(example, answer_scores=scores)], STORE, "vqa", sizes=(1,), head=head)[0].metrics["vqa_score"]
+    assert all(score > 0 for score in seen.values()), "each head gives one of its own answers"
+    with pytest.raises(ValueError, match="did you mean 'second'"):
+        evaluate(both, [example], STORE, "qa", head="secnd")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["qa", "retrieval"])
+def test_two_processes_count_every_example_once(task: str, tmp_path: Path) -> None:
+    """Under torchrun with gloo: three videos over two processes, so one reads twice as many as the other."""
+    model = tiny_model()
+    model.save_pretrained(tmp_path)
+    tiny_processor(model).save_pretrained(tmp_path)
+    rows = [{"video": e.video, "question": e.question, "answer": e.answer} for e in questions()]
+    if task == "retrieval":
+        rows = [
+            {"video": e.video, "caption": f"a {color} ball"} for e, color in zip(questions(), ("red", "green", "blue", "tan", "pink"), strict=False)
+        ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    script = [str(ROOT / "train" / "evaluate.py"), "--model", str(tmp_path), "--task", task, "--num-clips", "1", "3"]
+    script += ["--annotations", str(tmp_path / "rows.jsonl"), "--videos", str(GOLDEN)]
+    shown = []
+    for launcher in ([], ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]):
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        done = subprocess.run([sys.executable, *launcher, *script], env=environment, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        shown.append(json.loads(done.stdout))
+    assert shown[0] == shown[1] and shown[0]["num_examples"] == len(rows)
 
 
 def test_the_script_prints_json_and_one_line_for_bad_input(

@@ -26,6 +26,7 @@ from train.objectives import contrastive_loss
 from train.optimizer import AdamW
 from train.settings import read_settings
 from train.sources import Batches
+from train.validation import MEASURED
 
 ROOT = Path(__file__).parent.parent
 COLORS = ("red", "green", "blue")
@@ -133,6 +134,51 @@ def test_what_made_a_checkpoint_lies_beside_it(world: Path, tmp_path: Path) -> N
     assert results["versions"]["torch"] == torch.__version__ and len(results["data"]) == 16 and results["commit"]
     assert results["validation_loss"] > 0 and results["loss"] == log(tmp_path / "out")[-1]["loss"]
     assert read_settings(folder / "settings.yaml") == read_settings(path, ["optimizer.lr=2e-3"])
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "clips"),
+    [
+        ("qa", "accuracy", {}), ("vqa", "vqa_score", {}), ("multiple_choice", "accuracy", {}), ("retrieval", "text_to_video/recall_at_1", {}),
+        ("retrieval_rank", "text_to_video/recall_at_1", {"aggregation": "mean"}), ("contrastive", "text_to_video/recall_at_1", {}),
+        ("count", "mean_squared_error", {"aggregation": "mean"}),
+    ],
+)  # fmt: skip
+def test_validation_measures_what_evaluation_would(world: Path, tmp_path: Path, task: str, metric: str, clips: dict[str, Any]) -> None:
+    from clipbert.data.examples import read_examples
+    from clipbert.data.video_store import open_store
+    from clipbert.evaluate import evaluate
+
+    one = source(world, task)
+    assert run(config(tmp_path, one, validation=[one], run={"max_steps": 1}, clips={"num_test_clips": 3, **clips})) == 0
+    folder = tmp_path / "out" / "step_00000001"
+    results = checkpoints.results_of(folder)
+    logged = log(tmp_path / "out")[-1]
+    assert results["validation"] == logged["validation"] and results["validation_score_of"] == metric
+    predictor = Predictor.from_pretrained(folder)
+    assert (predictor.sampling.num_clips, predictor.sampling.policy) == (3, "paper")
+    rows = evaluate(predictor, read_examples(one["annotations"]), open_store(world), MEASURED[task][0])
+    expected = next(row.metrics for row in rows if row.aggregation == predictor.sampling.aggregation)
+    assert logged["validation"] == [expected]
+    assert results["validation_score"] == (-expected[metric] if task == "count" else expected[metric])
+
+
+def test_the_loss_chooses_the_best_of_pretraining(world: Path, tmp_path: Path) -> None:
+    one = source(world, "pretrain")
+    assert run(config(tmp_path, one, validation=[one], run={"max_steps": 4, "save_every": 1}, clips={"num_clips": 1})) == 0
+    losses = {line["step"]: line["validation_loss"] for line in log(tmp_path / "out")}
+    best = checkpoints.best(tmp_path / "out")
+    assert best is not None and checkpoints.results_of(best)["step"] == min(losses, key=lambda step: losses[step])
+
+
+def test_each_validation_source_asks_its_own_head(world: Path, tmp_path: Path) -> None:
+    """The vocabulary of one holds no answer of the other."""
+    rows = [{"video": f"v{k}.mp4", "question": "how big is it?", "answer": "big"} for k in range(6)]
+    (tmp_path / "sizes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    colors, sizes = source(world, "qa", head="colors"), source(world, "qa", head="sizes", annotations=str(tmp_path / "sizes.jsonl"))
+    assert run(config(tmp_path, colors, sizes, validation=[colors, sizes], run={"max_steps": 1})) == 0
+    measured = log(tmp_path / "out")[-1]["validation"]
+    assert measured[0]["accuracy"] == pytest.approx(1 / 3) and measured[1]["accuracy"] == 1
 
 
 def test_several_heads_learn_in_one_run(world: Path, tmp_path: Path) -> None:

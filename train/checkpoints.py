@@ -67,10 +67,10 @@ def _no_space(output: Path, step: int) -> str:
 
 
 def best(output: Path) -> Path | None:
-    """The checkpoint with the lowest validation loss, the earlier of equals; None if none was validated."""
-    losses = {path: results_of(path)["validation_loss"] for path in saved(output)}
-    validated = {path: loss for path, loss in losses.items() if isinstance(loss, float)}
-    return min(validated, key=lambda path: validated[path], default=None)
+    """The checkpoint with the highest validation score, the earlier of equals; None if none was validated."""
+    scores = {path: results_of(path).get("validation_score") for path in saved(output)}
+    validated = {path: score for path, score in scores.items() if isinstance(score, int | float)}
+    return max(validated, key=lambda path: validated[path], default=None)
 
 
 def prune(output: Path, *, keep_last: int) -> None:

@@ -217,3 +217,9 @@ def load_weights(model: Any, folder: Path) -> None:
         model.load_state_dict(load_file(path, device=str(next(model.parameters()).device)))
     except RuntimeError as error:
         raise ValueError(f"{path} does not fit this model: {' '.join(str(error).split())[:300]}") from None
+
+
+def mean_over_processes(value: Tensor, engine: Engine) -> Tensor:
+    if engine.num_processes > 1:
+        torch.distributed.all_reduce(value)
+    return value / engine.num_processes

@@ -1,18 +1,28 @@
 """Checkpoint + task -> a table and JSON, at any N_test, T, policy and all three aggregations from one pass a video.
 
-python train/evaluate.py --model runs/NAME/step_00000500 --task qa --annotations test.jsonl --videos videos --num-clips 1 4 16
+    python train/evaluate.py --model runs/NAME/step_00000500 --task qa --annotations test.jsonl --videos videos --num-clips 1 4 16
+    torchrun --nproc_per_node 8 train/evaluate.py ...
+
+Several processes share the videos; the numbers are those of one.
 """
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+if __name__ == "__main__":  # as a script, `import train` must find the folder of that name, and clipbert the one beside it
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import torch
+import torch.distributed
+
 from clipbert.data.examples import read_examples
 from clipbert.data.video_store import open_store
-from clipbert.evaluate import EVALUATED, Evaluation, evaluate
+from clipbert.evaluate import EVALUATED, Evaluation, Share, evaluate
 from clipbert.predict import Predictor
 
 
@@ -24,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--videos", type=Path, required=True, help="a folder, or an LMDB of the original")
     parser.add_argument("--format", help="of the annotations (default: found from the first row)")
     parser.add_argument("--split", help="keep the rows of this split")
+    parser.add_argument("--head", help="ask only this head of a model with several")
     parser.add_argument("--num-clips", type=int, nargs="+", metavar="N", help="N_test, one or several (default: the model's own)")
     parser.add_argument("--num-frames", type=int, metavar="T")
     parser.add_argument("--fps", type=float)
@@ -33,24 +44,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON here too")
     args = parser.parse_args(argv)
+    share = _share()
     try:
-        result = run(args)
+        result = run(args, share)
     except ValueError as error:  # VideoError is one
         print(f"evaluate: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    if args.out:
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
+    finally:
+        if share.num_processes > 1:
+            torch.distributed.destroy_process_group()
+    if share.rank == 0:
+        if args.out:
+            args.out.write_text(json.dumps(result, indent=1) + "\n")
+        print(json.dumps(result))
     return 0
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+def _share() -> Share:
+    """This process's part, as torchrun says; its GPU, if it has one."""
+    share = Share(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+    if share.num_processes > 1:
+        torch.distributed.init_process_group("gloo")
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    return share
+
+
+def run(args: argparse.Namespace, share: Share) -> dict[str, Any]:
     """Evaluate, show the table on stderr, and return what belongs to the reported numbers."""
     predictor = Predictor.from_pretrained(args.model, device=args.device, dtype=args.dtype)
     examples = read_examples(args.annotations, format=args.format, split=args.split)
     sampling = {name: value for name in ("num_frames", "fps", "policy", "seed") if (value := getattr(args, name)) is not None}
-    rows = evaluate(predictor, examples, open_store(args.videos), args.task, sizes=args.num_clips, progress=_progress, **sampling)
-    _show(rows)
+    progress = _progress if share.rank == 0 else None
+    store = open_store(args.videos)
+    rows = evaluate(predictor, examples, store, args.task, sizes=args.num_clips, head=args.head, share=share, progress=progress, **sampling)
+    if share.rank == 0:
+        _show(rows)
     own = predictor.sampling
     return {
         "model": args.model, "task": args.task, "annotations": str(args.annotations), "split": args.split, "num_examples": len(examples),

@@ -107,10 +107,20 @@ class Log:
             file.write(json.dumps(line) + "\n")
         self.seconds, self.done = self.seconds + line["seconds"], self.done + 1
         if self.board:
-            for name in ("loss", "lr", "grad_norm", "data_wait"):
-                self.board.add_scalar(name, line[name], line["step"])
+            for name, value in _scalars(line).items():
+                self.board.add_scalar(name, value, line["step"])
         if line["step"] % self.settings.log_every == 0 or line["step"] == total:
             say(progress(line, total, self.seconds / self.done))
+        if "validation_loss" in line:
+            shown = [f"{name} {value:.4g}" for name, value in _scalars(line).items() if name.startswith("validation")]
+            say(f"{line['step']}/{total}  {'  '.join(shown)}")
+
+
+def _scalars(line: dict[str, Any]) -> dict[str, float]:
+    """What TensorBoard draws."""
+    names = ("loss", "lr", "grad_norm", "data_wait", "validation_loss")
+    metrics = {f"validation.{k}/{name}": value for k, one in enumerate(line.get("validation", ())) for name, value in one.items()}
+    return {name: line[name] for name in names if name in line} | metrics
 
 
 def progress(line: dict[str, Any], total: int, seconds_per_update: float) -> str:

@@ -215,7 +215,7 @@ class RunSettings:
     num_workers: int = 4
     """Processes per device that decode videos; 0 decodes in the training process."""
     save_every: int = 0
-    """Updates between checkpoints, each with its validation loss if there is a validation source; 0 saves at the end only."""
+    """Updates between checkpoints, each with what its validation sources measure; 0 saves at the end only."""
     keep_last: int = 2
     """Checkpoints that are kept, besides the best."""
     log_every: int = 1

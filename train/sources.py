@@ -38,6 +38,8 @@ class Source:
     """One data set, ready to be read."""
 
     settings: SourceSettings
+    examples: Sequence[Example]
+    """All of them; the data set of a classifier leaves out those whose answers are no outputs."""
     dataset: VideoTextDataset
     collator: Collator
     notice: str
@@ -93,6 +95,7 @@ def open_source(
     `cache` keeps decoded clips, where they come back.
     """
     left_out: Sequence[Example] = ()
+    everything = examples
     vocabulary = tuple(heads[source.head_name].labels) if source.task in CLASSIFIERS else ()
     if source.task == "qa":
         examples, left_out = within_vocabulary(examples, vocabulary)
@@ -108,7 +111,7 @@ def open_source(
     kept = None if sampling.policy in RANDOM_POLICIES else cache
     dataset = VideoTextDataset(groups, open_store(source.videos), sampling=sampling, max_unreadable=source.max_unreadable, cache=kept)
     notice = f"{len(left_out)} examples of {source.annotations} are left out: their answers are no outputs." if left_out else ""
-    return Source(source, dataset, collator, notice)
+    return Source(source, everything, dataset, collator, notice)
 
 
 def fingerprint(sources: Sequence[SourceSettings]) -> str:

@@ -26,21 +26,22 @@ if __name__ == "__main__":  # as a script, `import train` must find this folder,
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import torch
-from torch import Tensor
 from transformers.utils.logging import disable_progress_bar
 
 from clipbert.data.clip_cache import ClipCache
 from clipbert.data.collate import LoadedBatch
 from clipbert.data.dataset import UnreadableVideos, derived_seed
+from clipbert.evaluate import Share
 from clipbert.processing import ClipBertProcessor
 from train import checkpoints, record
-from train.engine import DeepSpeedEngine, Engine, LocalEngine
+from train.engine import DeepSpeedEngine, Engine, LocalEngine, mean_over_processes
 from train.objectives import Learner
 from train.optimizer import AdamW, lr_at, parameter_groups
 from train.recompute import checkpoint_activations
 from train.settings import Settings, dump_settings, read_settings
 from train.sources import Batches, fingerprint, heads_of, load, open_source, read_source
 from train.start import start_model
+from train.validation import measure, score_of, validation_loss
 
 EXIT_INTERRUPTED = 130
 
@@ -119,45 +120,37 @@ class Run:
         schedule = "multi_step_official" if self.settings.official and o.schedule == "multi_step" else o.schedule
         return lr_at(number + 1, self.total, schedule, base_lr=base_lr, warmup_ratio=o.warmup_ratio, milestones=o.milestones)
 
-    def validation_loss(self) -> float | None:
-        """Mean loss of the validation items, each counted once; None without any."""
+    def validate(self, model: Path) -> dict[str, Any]:
+        """What the validation sources say of the model just saved, for log.jsonl and results.json; nothing without any."""
         if not self.validation:
-            return None
-        engine, size = self.engine, self.settings.optimizer.batch_size
-        sums = torch.zeros(2, dtype=torch.float64, device=engine.device)
-        all_batches = [
-            [(number, index) for index in range(first, min(first + size, len(source.dataset)))]
-            for number, source in enumerate(self.validation)
-            for first in range(0, len(source.dataset), size)
-        ]
-        rounds = math.ceil(len(all_batches) / engine.num_processes)  # every process as many, since some engines compute together
-        mine = [number * engine.num_processes + engine.rank for number in range(rounds)]
-        engine.model.eval()
-        read = load(self.validation, [all_batches[min(number, len(all_batches) - 1)] for number in mine], num_workers=self.settings.run.num_workers)
-        with torch.no_grad():
-            for number, (source, batch) in zip(mine, read, strict=True):
-                weight = len(batch.clips.pixel_values) * (number < len(all_batches))
-                loss = self.learner.loss(self.validation[source].settings, batch)
-                sums += torch.tensor([weight * float(loss), weight], dtype=torch.float64, device=engine.device)
-        engine.model.train()
-        total, count = (mean_over_processes(sums, engine) * engine.num_processes).tolist()
-        return total / count
+            return {}
+        s, share = self.settings, Share(self.engine.rank, self.engine.num_processes)
+        loss = validation_loss(self.learner, self.validation, batch_size=s.optimizer.batch_size, num_workers=s.run.num_workers)
+        metrics = measure(model, self.validation, dtype="float32" if s.engine.precision == "fp32" else "bfloat16", share=share)
+        name, score = score_of(self.validation[0], metrics[0], loss)
+        return {"validation_loss": loss, "validation": metrics, "validation_score": score, "validation_score_of": name}
 
-    def save(self, updates_done: int, line: dict[str, Any]) -> Path:
-        """A checkpoint that `Predictor.from_pretrained` and `run.resume` read, with all that made it."""
+    def save(self, updates_done: int, line: dict[str, Any], log: record.Log | None) -> Path:
+        """A checkpoint that `Predictor.from_pretrained` and `run.resume` read, with all that made it, and with what validation says of it.
+
+        The line of its update is logged before the checkpoint is there, so that
+        no kill leaves one without the other.
+        """
         target = self.output / checkpoints.name_of(updates_done)
-        if target.is_dir():
-            return target
-        results = record.results(self.settings, self.engine.num_processes, self.fingerprint) | line | {"validation_loss": self.validation_loss()}
+        barrier = torch.distributed.barrier if self.engine.num_processes > 1 else lambda: None
 
         def fill(folder: Path) -> None:
             self.engine.save(folder)
             if self.engine.rank == 0:
                 self.processor.save_pretrained(folder)
                 (folder / "settings.yaml").write_text(dump_settings(self.settings))
+            barrier()
+            whole = line | self.validate(folder)
+            if log:
+                results = record.results(self.settings, self.engine.num_processes, self.fingerprint) | whole
                 (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+                log.write(whole, self.total)
 
-        barrier = torch.distributed.barrier if self.engine.num_processes > 1 else lambda: None
         checkpoints.write(self.output, updates_done, fill, is_first=self.engine.rank == 0, barrier=barrier)
         if self.engine.rank == 0:
             checkpoints.prune(self.output, keep_last=self.settings.run.keep_last)
@@ -181,12 +174,6 @@ def make_engine(settings: Settings, model: Any) -> Engine:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError('several processes need engine.kind="deepspeed".')
     return LocalEngine(model, optimizer, max_grad_norm=o.max_grad_norm, precision=settings.engine.precision)
-
-
-def mean_over_processes(value: Tensor, engine: Engine) -> Tensor:
-    if engine.num_processes > 1:
-        torch.distributed.all_reduce(value)
-    return value / engine.num_processes
 
 
 class Interrupt:
@@ -226,17 +213,17 @@ def train(settings: Settings) -> int:
         sizes = ", ".join(f"{len(source.dataset)} x {source.settings.task}" for source in run.train)
         resumed = f", resumed at {run.first}" if run.first else ""
         record.say(f"{sizes}; {run.total} updates on {run.engine.num_processes} x {run.engine.device}{resumed}", *run.notices)
-    batches, line = run.batches(), {}
+    batches = run.batches()
     for number in range(run.first, run.total):
         line = run.update(number, batches)
-        if log:
-            log.write(line, run.total)
         interrupted = interrupt.anywhere(run.engine)
         every, done = settings.run.save_every, number + 1
         if interrupted or done == run.total or (every and done % every == 0):
-            saved = run.save(done, line)
+            saved = run.save(done, line, log)
             if is_first:
                 record.say(f"saved {saved}", *run.unreadable.lines())
+        elif log:
+            log.write(line, run.total)
         if interrupted:
             if is_first:
                 record.say(f"interrupted after update {done} of {run.total}; go on with run.resume=true")
