@@ -17,9 +17,8 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/pip check
 	touch $@
 
-# until the explorer exists: the command line's answer about a real video
 app: $(READY)
-	$(BIN)/python app/demo.py
+	$(BIN)/python app/app.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

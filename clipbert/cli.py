@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from clipbert import commands, show
 from clipbert.commands import Command, given, load_predictor, show_progress
+from clipbert.results import answer_result, sample_result, sweep_result
 
 
 class _Parser(argparse.ArgumentParser):
@@ -134,6 +135,10 @@ def _parser() -> argparse.ArgumentParser:
     tables = add("tables", commands.tables, "The paper's tables beside our results, with an honest status for every cell.", "clipbert tables 3")
     commands.tables_options(tables)
 
+    app = add("app", commands.app, "Start the explorer in the browser.", "clipbert app --port 8000")
+    commands.app_options(app)
+    _model_options(app)
+
     add("doctor", _doctor, "What works on this machine.", "clipbert doctor")
     return parser
 
@@ -184,34 +189,8 @@ def _ask(args: argparse.Namespace) -> Command:
         args.video, backend=args.backend, progress=show_progress, **given(args, "num_clips", "num_frames", "fps", "policy", "seed")
     )
     prediction = predictor.answer(video, args.question, choices=args.choices, aggregation=args.aggregate, seed=args.seed or 0)
-    own = prediction.clip_logits.softmax(dim=-1)
-    clips = [
-        {
-            "start": round(float(start), 6),
-            "end": round(float(end), 6),
-            "times": video.times[n].tolist(),
-            "answer": prediction.candidates[int(own[n].argmax())],
-            "scores": own[n].tolist(),
-            "contribution": float(prediction.contribution[n]),
-            "shortened": video.shortened[n],
-        }
-        for n, (start, end) in enumerate(video.spans.tolist())
-    ]
-    return {
-        "answer": prediction.answer,
-        "candidates": list(prediction.candidates),
-        "scores": prediction.scores.tolist(),
-        "aggregation": prediction.aggregation,
-        "sure": prediction.sure,
-        "model": predictor.model.name,
-        "clips": clips,
-        "question": args.question,
-        "policy": video.policy,
-        "seed": predictor.sampling.seed if args.seed is None else args.seed,
-        "duration": video.duration,
-        "partial": video.partial,
-        "notices": list(prediction.notices),
-    }, show.answer
+    seed = predictor.sampling.seed if args.seed is None else args.seed
+    return answer_result(predictor, video, prediction, args.question, seed), show.answer
 
 
 def _attribute(args: argparse.Namespace) -> Command:
@@ -250,30 +229,7 @@ def _sample(args: argparse.Namespace) -> Command:
     from clipbert.config import SamplingConfig
 
     settings = replace(SamplingConfig(), **given(args, "num_clips", "num_frames", "fps", "policy", "seed"))
-    import torch
-
-    from clipbert.sampling import sample_clips
-    from clipbert.video import Video
-
-    with Video.open(args.video, backend=args.backend) as video:
-        timeline, notices = video.timeline, list(video.notices)
-    clips = sample_clips(
-        timeline, num_clips=settings.num_clips, num_frames=settings.num_frames, fps=settings.fps, policy=settings.policy,
-        generator=torch.Generator().manual_seed(settings.seed),
-    )  # fmt: skip
-    rows = [
-        {"start": clip.start, "end": clip.end, "times": clip.times.tolist(), "frames": clip.frame_index.tolist(), "shortened": bool(clip.shortened)}
-        for clip in clips
-    ]
-    return {
-        "clips": rows,
-        "duration": timeline.duration,
-        "fps": timeline.fps,
-        "num_frames": timeline.num_frames,
-        "policy": settings.policy,
-        "seed": settings.seed,
-        "notices": notices,
-    }, show.sample
+    return sample_result(args.video, settings, backend=args.backend), show.sample
 
 
 def _sweep(args: argparse.Namespace) -> Command:
@@ -285,12 +241,7 @@ def _sweep(args: argparse.Namespace) -> Command:
     rows, note = predictor.sweep(
         args.video, args.question, choices=args.choices, backend=args.backend, **given(args, "num_frames", "fps", "policy", "seed")
     )
-    return {
-        "question": args.question,
-        "model": predictor.model.name,
-        "rows": [vars(row) for row in rows],
-        "note": note,
-    }, show.sweep
+    return sweep_result(predictor, args.question, rows, note), show.sweep
 
 
 def _convert(args: argparse.Namespace) -> Command:

@@ -1,6 +1,7 @@
-"""Bodies of the commands over a gallery, and what all commands share; `clipbert.cli` names their options."""
+"""Bodies of the commands over a gallery and of the app, and what all commands share; `clipbert.cli` names their options."""
 
 import argparse
+import importlib
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -112,3 +113,31 @@ def tables(args: argparse.Namespace) -> Command:
         shown.append(about | {"row_names": part.row_names, "columns": part.columns, "cells": cells, "trends": trend})
     ledger = [asdict(claim) | {"holds": claim.holds} for claim in claims()]
     return {"tables": shown, "claims": ledger}, show.tables if args.number is not None else show.overview
+
+
+def app_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)")
+    parser.add_argument("--port", type=int, metavar="P", help="default: the first free one from 7860")
+    parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for this name and password")
+    parser.add_argument("--share", action="store_true", help="also publish a temporary link through gradio.live")
+    parser.add_argument("--max-file-size", default="500mb", metavar="SIZE", help="of an upload (default 500mb)")
+
+
+def app(args: argparse.Namespace) -> Command:
+    import clipbert
+
+    root = Path(clipbert.__file__).parent.parent
+    if not (root / "app" / "app.py").is_file():
+        raise ValueError("the explorer is part of the source checkout, not of the installed package; clone the repository and run make app there.")
+    if args.auth is not None and not all(args.auth.partition(":")):
+        raise ValueError(f"--auth must be USER:PASSWORD, got {args.auth!r}.")
+    from clipbert.predict import model_folder
+
+    model_folder(args.model)
+    sys.path.insert(0, str(root))
+    serve = importlib.import_module("app.app").serve
+    serve(
+        lambda: load_predictor(args), host=args.host, port=args.port, share=args.share, auth=tuple(args.auth.split(":", 1)) if args.auth else None,
+        max_file_size=args.max_file_size,
+    )  # fmt: skip
+    return {}, lambda _: None

@@ -44,7 +44,7 @@ LAYERS = (
         "viz.figures",
         "viz",
     ),
-    ("show", "commands", "cli", "__main__", "__init__"),
+    ("show", "results", "commands", "cli", "__main__", "__init__"),
 )
 LAYER = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 ONLY_IN = {

@@ -1,0 +1,61 @@
+"""The endpoints for programs: the same JSON as the commands print, by the same functions."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from app.settings import sampling
+from app.shared import Shared, explained
+from clipbert.config import SamplingConfig
+from clipbert.results import answer_result, sample_result, sweep_result
+from clipbert.tasks import require_text
+
+
+def endpoints(shared: Shared) -> None:
+    """Build /ask, /sample and /sweep.  Call it inside the Blocks."""
+    default = SamplingConfig()
+    with gr.Column(visible=False):
+        video = gr.File(label="video", type="filepath")
+        question = gr.Textbox(label="question")
+        num_clips = gr.Number(default.num_clips, precision=0, label="num_clips")
+        num_frames = gr.Number(default.num_frames, precision=0, label="num_frames")
+        fps = gr.Number(default.fps, label="fps")
+        policy = gr.Textbox(default.policy, label="policy")
+        aggregation = gr.Textbox(default.aggregation, label="aggregation")
+        seed = gr.Number(default.seed, precision=0, label="seed")
+
+    def ask(
+        video: str, question: str, num_clips: int = 16, num_frames: int = 2, policy: str = "paper", aggregation: str = "lse", seed: int = 0
+    ) -> dict[str, Any]:
+        """The answer to a question about a video, every candidate's probability, each clip's own vote and contribution (nats)."""
+        require_text(question, "question")
+        predictor = shared.engine.predictor()
+        encoded = predictor.encode(video, num_clips=num_clips, num_frames=num_frames, policy=policy, seed=seed)
+        prediction = predictor.answer(encoded, question, aggregation=aggregation, seed=seed)
+        return answer_result(predictor, encoded, prediction, question, seed)
+
+    def sample(video: str, num_clips: int = 16, num_frames: int = 2, fps: float = 2.0, policy: str = "paper", seed: int = 0) -> dict[str, Any]:
+        """Where the sampling policy puts clips in a video, and which source frames it takes; runs no model."""
+        return sample_result(video, sampling((num_clips, num_frames, fps, policy, default.aggregation, seed)))
+
+    def sweep(video: str, question: str, num_frames: int = 2, policy: str = "paper", seed: int = 0) -> dict[str, Any]:
+        """The answer and its probability for N_test in 1, 2, 4, 8, 16 under mean, max and lse, from one pass."""
+        require_text(question, "question")
+        predictor = shared.engine.predictor()
+        rows, note = predictor.sweep(video, question, num_frames=num_frames, policy=policy, seed=seed)
+        return sweep_result(predictor, question, rows, note)
+
+    endpoint(ask, [video, question, num_clips, num_frames, policy, aggregation, seed], concurrency_id="model")
+    endpoint(sample, [video, num_clips, num_frames, fps, policy, seed])
+    endpoint(sweep, [video, question, num_frames, policy, seed], concurrency_id="model")
+
+
+def endpoint(function: Callable[..., Any], inputs: list[Any], **event: Any) -> None:
+    """Serve `function`, which returns a dictionary, under /its-name; its docstring is the endpoint's description.
+
+    Call it inside the Blocks.  What runs the model passes concurrency_id="model".
+    """
+    with gr.Column(visible=False):
+        trigger, output = gr.Button(), gr.JSON(label="result")
+    trigger.click(explained(function), inputs, output, api_name=function.__name__, api_visibility="public", **event)

@@ -1,0 +1,106 @@
+"""`build_app(predictor) -> gr.Blocks`, and `serve`, which starts it: `make app`, `clipbert app` or `python app/app.py`."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+ROOT = Path(__file__).resolve().parent.parent
+if __package__ in (None, ""):  # run as a script: the packages lie beside app/, whose own files would hide them
+    sys.path[0] = str(ROOT)
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from app.api import endpoints
+from app.chooser import video_chooser
+from app.engine import Engine
+from app.examples import Examples
+from app.settings import settings_accordion
+from app.shared import Shared
+from app.state import Sessions
+from app.tabs import tabs
+from app.theme import banner_html, theme
+from clipbert.config import SamplingConfig
+
+if TYPE_CHECKING:
+    from clipbert.predict import Predictor
+
+EXAMPLES = ROOT / "cache" / "examples"
+INTRO = "# clipbert explorer\nAsk about a video, and see which seconds made the answer."
+
+
+def build_app(predictor: "Predictor | Callable[[], Predictor]", *, examples: Path = EXAMPLES) -> gr.Blocks:
+    """The whole app over a predictor, or over a function that loads one in the background.
+
+    Example videos are written to the folder `examples` once.
+    """
+    known = Examples(examples)
+
+    def load() -> "Predictor":
+        return predictor() if callable(predictor) else predictor
+
+    engine = Engine(load, then=known.answer_all)
+    shared = Shared(engine, Sessions(Path(get_upload_folder())), known)
+    with gr.Blocks(title="clipbert explorer", analytics_enabled=False, delete_cache=(3600, 86400)) as app:
+        gr.Markdown(INTRO, elem_id="title")
+        banner = gr.HTML(banner_html(*engine.banner()), elem_id="banner")
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=4, min_width=300):
+                video_chooser(shared, app)
+                shared.settings = settings_accordion(SamplingConfig())
+            with gr.Column(scale=9, min_width=320), gr.Tabs(elem_id="tabs"):
+                for tab in tabs():
+                    with gr.Tab(tab.TITLE, elem_id=f"tab-{tab.__name__.rsplit('.', 1)[-1]}"):
+                        tab.build(shared)
+        endpoints(shared)
+
+        def closed(request: gr.Request) -> None:
+            shared.sessions.close(str(request.session_hash))
+
+        def loaded() -> Iterator[Any]:
+            yield banner_html(*engine.banner()), *(gr.skip() for _ in shared.settings)
+            engine.wait()
+            own = vars(engine.predictor().sampling).values() if engine.state == "ready" else [gr.skip() for _ in shared.settings]
+            yield banner_html(*engine.banner()), *own
+
+        app.load(loaded, outputs=[banner, *shared.settings], show_progress="hidden", api_visibility="private", concurrency_limit=None)
+        app.unload(closed)
+    app.queue(default_concurrency_limit=1, max_size=32)
+    return app
+
+
+def launch(app: gr.Blocks, **settings: Any) -> str:
+    """Open the app on this machine alone, unless `settings` of Blocks.launch say otherwise; returns its address."""
+    defaults = {
+        "server_name": "127.0.0.1", "share": False, "auth": None, "max_file_size": "500mb", "ssr_mode": False, "pwa": False, "mcp_server": False,
+        "enable_monitoring": False, "show_error": True, "footer_links": ["api", "settings"], "allowed_paths": [str(EXAMPLES)],
+        "theme": theme(), "css_paths": ROOT / "app" / "style.css", "prevent_thread_lock": True, "quiet": True,
+    }  # fmt: skip
+    _, address, _ = app.launch(**{**defaults, **settings})
+    return address
+
+
+def serve(load: "Callable[[], Predictor]", *, host: str, port: int | None, share: bool, auth: tuple[str, str] | None, max_file_size: str) -> None:
+    """Run the app until Ctrl-C.  Uploads live in a folder of their own, gone at the end.
+
+    Raises ValueError for a port that is taken.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    with tempfile.TemporaryDirectory(prefix="clipbert-", ignore_cleanup_errors=True) as uploads:
+        os.environ["GRADIO_TEMP_DIR"] = uploads
+        app = build_app(load)
+        try:
+            address = launch(app, server_name=host, server_port=port, share=share, auth=auth, max_file_size=max_file_size)
+        except OSError as error:
+            raise ValueError(f"cannot listen on {host}:{port or 'any port from 7860'}; give another --port.") from error
+        print(f"clipbert explorer: {address}  (Ctrl-C stops it)", flush=True)
+        app.block_thread()
+
+
+if __name__ == "__main__":
+    from clipbert.cli import main
+
+    sys.exit(main(["app", *sys.argv[1:]]))

@@ -1,0 +1,66 @@
+"""The left column: the player with its upload and webcam, and the examples."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.preview import preview
+from app.shared import Shared, Updates, notice_html
+from app.state import Session
+from clipbert.source import source_of
+
+
+def video_chooser(shared: Shared, page: gr.Blocks) -> None:
+    """Build the player, upload, examples; each choice becomes the session's video and fires `shared.video_changed.change`."""
+    shared.video_changed = gr.State("")
+    shared.player = gr.Video(label="Video", sources=["upload", "webcam"], height=260, elem_id="player", buttons=[])
+    notice = gr.HTML(elem_id="video-notice")
+    other = gr.UploadButton("Open a GIF, a picture or another format", file_types=None, size="sm", elem_id="open-file")
+    gallery = gr.Gallery(
+        label="Examples", columns=3, height="auto", object_fit="cover", allow_preview=False, elem_id="examples", buttons=[], interactive=False,
+    )  # fmt: skip
+    outputs = [shared.player, shared.video_changed]
+
+    def show(session: Session) -> Updates:
+        video = session.current_video()
+        playable = preview(video, shared.sessions.uploads / "previews")
+        shown = {shared.player: str(playable) if playable else None, shared.video_changed: f"{time.time_ns()}"}
+        if playable is None:
+            shown[notice] = notice_html(f"your browser cannot play {session.name}; the model can still look at it, and shows its clips.", "note")
+        return shown
+
+    def own(session: Session, path: str | None) -> Updates:
+        if path is None:
+            return gone(session)
+        source_of(path, None).timeline()
+        session.choose(Path(path), Path(path).name)
+        return show(session)
+
+    def gone(session: Session) -> Updates:
+        session.choose(None, "")
+        return {shared.video_changed: f"{time.time_ns()}"}
+
+    def example(session: Session, event: Any) -> Updates:
+        pick(session, event.index)
+        return show(session)
+
+    def pick(session: Session, index: int) -> None:
+        chosen = shared.examples.all()[index]
+        session.choose(chosen.path, chosen.path.name, chosen.name)
+
+    shared.on([shared.player.upload, shared.player.stop_recording], own, [shared.player], outputs, notice=notice)
+    shared.on(other.upload, own, [other], outputs, notice=notice)
+    shared.on(shared.player.clear, gone, outputs=outputs, notice=notice)
+    shared.on(gallery.select, example, outputs=outputs, notice=notice)
+
+    def start(session: Session) -> Updates:
+        """A page that opens shows the first example, unless the user has been quicker."""
+        posters = [(shared.examples.poster(example), example.case) for example in shared.examples.all()]
+        if session.video is not None:
+            return {gallery: posters}
+        pick(session, 0)
+        return {gallery: posters, **show(session)}
+
+    shared.on(page.load, start, outputs=[gallery, *outputs], notice=notice, show_progress="hidden")

@@ -1,0 +1,133 @@
+"""The bundled examples: real footage that packages of the lock ship, one for each kind of question, answered in advance."""
+
+import logging
+import shutil
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from clipbert.data.footage import demo_videos, pan, photo, window
+from clipbert.video import Video
+
+if TYPE_CHECKING:
+    from clipbert.predict import Predictor
+    from clipbert.types import EncodedVideo, Prediction
+
+log = logging.getLogger(__name__)
+GIF_SIZE = (180, 320)  # width, height: portrait
+
+
+@dataclass(frozen=True)
+class Example:
+    """A video with a question, or with captions to choose the fitting one from."""
+
+    name: str
+    case: str
+    path: Path
+    question: str
+    captions: tuple[str, ...] = ()
+    poster_at: float = 0.5  # of its duration
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An example's result under the model's own settings."""
+
+    video: "EncodedVideo"
+    prediction: "Prediction"
+
+
+class Examples:
+    """The examples, written to `folder` in the background, and their results once `answer_all` has run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._prepared: Future[tuple[Example, ...]] = Future()
+        self._answered: dict[str, Answered] = {}
+        self._finished = False
+        self._news = threading.Condition()
+        threading.Thread(target=self._prepare, name="make examples", daemon=True).start()
+
+    def _prepare(self) -> None:
+        try:
+            self._prepared.set_result(_examples(self.folder))
+        except Exception as error:  # noqa: BLE001  whoever asks for the examples is told
+            self._prepared.set_exception(error)
+
+    def all(self) -> tuple[Example, ...]:
+        """The examples, waited for.  Raises ValueError where their footage is missing."""
+        return self._prepared.result()
+
+    def named(self, name: str) -> Example:
+        return next(example for example in self.all() if example.name == name)
+
+    def poster(self, example: Example) -> Path:
+        """The picture that stands for the example."""
+        return self.folder / f"{example.name}.jpg"
+
+    def answer_all(self, predictor: "Predictor") -> None:
+        """Answer each example in turn; afterwards a click shows its result at once."""
+        try:
+            for example in self.all():
+                video = predictor.encode(example.path)
+                prediction = predictor.answer(video, example.question, choices=example.captions or None)
+                with self._news:
+                    self._answered[example.name] = Answered(video, prediction)
+                    self._news.notify_all()
+        except ValueError as error:
+            log.warning("the examples are not answered in advance: %s", error)
+        finally:
+            with self._news:
+                self._finished = True
+                self._news.notify_all()
+
+    def answered(self, name: str, *, within_seconds: float) -> Answered | None:
+        """The example's result, waited for; None where there will be none."""
+        with self._news:
+            self._news.wait_for(lambda: self._finished or name in self._answered, within_seconds)
+            return self._answered.get(name)
+
+
+def _examples(folder: Path) -> tuple[Example, ...]:
+    """The examples, with files and posters that exist in `folder` afterwards."""
+    street, reel, car = demo_videos(folder / "made")
+    long, gif = folder / "made" / "long.mp4", folder / "made" / "cat.gif"
+    if not long.is_file():
+        others = ("coffee.png", "rocket.jpg", "coins.png", "hubble_deep_field.jpg", "motorcycle_left.png")
+        pan([photo(name) for name in (*others, "chelsea.png", *others)], long, seconds_each=8.0, frames_per_second=5)
+    if not gif.is_file():
+        _portrait(gif)
+    captions = ("a cat", "a man riding a bicycle", "a man in a car", "children on a beach")
+    examples = (
+        Example("street", "action", street.path, street.question),
+        Example("reel", "seen only once", reel.path, reel.question),
+        Example("car", "one frame tells", car.path, car.question),
+        Example("captions", "which caption fits", reel.path, "which caption fits?", captions, poster_at=0.9),
+        Example("long", "long: 88 s", long, "what animal is it?", poster_at=0.02),
+        Example("gif", "portrait GIF", gif, "what animal is it?"),
+    )
+    return tuple(_kept(example, folder) for example in examples)
+
+
+def _kept(example: Example, folder: Path) -> Example:
+    """The example with its file and its poster in `folder`, where the server may serve them from."""
+    path = folder / f"{example.name}{example.path.suffix}"
+    if not path.is_file():
+        shutil.copyfile(example.path, path)
+    poster = folder / f"{example.name}.jpg"
+    if not poster.is_file():
+        with Video.open(path) as video:
+            frame = video.frames_at([example.poster_at * video.duration]).frames[0]
+        Image.fromarray(frame.permute(1, 2, 0).numpy()).save(poster, quality=85)
+    return replace(example, path=path)
+
+
+def _portrait(path: Path) -> None:
+    with Image.open(photo("chelsea.png")) as opened:
+        cat = opened.convert("RGB")
+    frames = [window(cat, step / 29, GIF_SIZE) for step in range(30)]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=100, loop=0)

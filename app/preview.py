@@ -1,0 +1,68 @@
+"""A form of a video that browsers can play, made without ffmpeg."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from PIL import Image
+
+from clipbert.source import content_hash, source_of
+from clipbert.video import Video
+
+PLAYABLE = {".mp4": ("h264", "vp9", "av1"), ".m4v": ("h264",), ".mov": ("h264",), ".webm": ("vp8", "vp9", "av1")}
+LONGEST_SECONDS = 60
+LONGER_SIDE = 480
+
+
+def preview(path: Path, folder: Path) -> Path | None:
+    """`path` itself if browsers play it, else an MP4 made from it in `folder`; None for a video too long to convert at once.
+
+    Raises VideoError.
+    """
+    if _plays(path):
+        return path
+    timeline, _ = source_of(path, None).timeline()
+    if timeline.duration > LONGEST_SECONDS:
+        return None
+    made = folder / f"{content_hash(path)[:32]}.mp4"
+    if not made.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = made.with_suffix(".part.mp4")
+        _convert(path, timeline.times.tolist(), unfinished)
+        unfinished.replace(made)
+    return made
+
+
+def _plays(path: Path) -> bool:
+    codecs = PLAYABLE.get(path.suffix.lower())
+    if not codecs:
+        return False
+    try:
+        with av.open(str(path)) as container:
+            video = container.streams.video[0].codec_context
+            return video.name.removeprefix("lib").split("-")[0] in codecs and video.pix_fmt in ("yuv420p", "yuvj420p")
+    except (av.FFmpegError, IndexError, ValueError):
+        return False
+
+
+def _convert(path: Path, times: list[float], out: Path) -> None:
+    with Video.open(path) as video, av.open(str(out), "w", options={"movflags": "faststart"}) as output:
+        stream: Any = None
+        for start in range(0, len(times), 32):
+            for frame, time in zip(video.frames_at(times[start : start + 32]).frames, times[start : start + 32], strict=True):
+                image = _even(Image.fromarray(frame.permute(1, 2, 0).numpy()))
+                if stream is None:
+                    stream = output.add_stream("libx264", rate=30, options={"preset": "veryfast", "crf": "26", "threads": "1"})
+                    stream.width, stream.height, stream.pix_fmt = *image.size, "yuv420p"
+                    stream.codec_context.time_base = Fraction(1, 1000)
+                picture = av.VideoFrame.from_image(image)
+                picture.pts, picture.time_base = round(time * 1000), Fraction(1, 1000)
+                output.mux(stream.encode(picture))
+        output.mux(stream.encode())
+
+
+def _even(image: Image.Image) -> Image.Image:
+    scale = min(1.0, LONGER_SIDE / max(image.size))
+    width, height = (max(2, round(side * scale / 2) * 2) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BILINEAR)

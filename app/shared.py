@@ -1,0 +1,138 @@
+"""What every tab is given: the model, the current video, the settings, and one way to wire events (README.md)."""
+
+import functools
+import html
+import inspect
+import logging
+import re
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from app.engine import Engine
+from app.examples import Examples
+from app.state import Sessions
+
+log = logging.getLogger(__name__)
+SERVER_PATH = re.compile(r"(?<![\w.])(?:/[^\s/:;,'\"]+)+/([^\s/:;,'\"]+)")  # keeps the file's name
+Updates = dict[Any, Any]  # component -> new value or update
+
+
+@dataclass
+class Shared:
+    """`settings` are components in the order of SamplingConfig's fields; `video_changed` fires `.change` when there is another video."""
+
+    engine: Engine
+    sessions: Sessions
+    examples: Examples
+    player: gr.Video = field(init=False)
+    settings: list[Any] = field(init=False)
+    video_changed: gr.State = field(init=False)
+
+    def on(
+        self,
+        triggers: Any,
+        run: Callable[..., Any],
+        inputs: Sequence[Any] = (),
+        outputs: Sequence[Any] = (),
+        *,
+        notice: gr.HTML,
+        concurrency_id: str | None = None,
+        **event: Any,
+    ) -> Any:
+        """Wire a private event: `run(session, *values)` returns or yields `{component: value}`.
+
+        A parameter of `run` named `event` is given the gr.EventData.  Errors
+        are shown in `notice`, which a success clears.  Whatever runs the model
+        passes concurrency_id="model".
+        """
+        return gr.on(
+            triggers if isinstance(triggers, list) else [triggers],
+            self._guarded(run, notice),
+            list(inputs),
+            [*outputs, notice],
+            api_visibility="private",
+            concurrency_id=concurrency_id,
+            concurrency_limit=1 if concurrency_id else None,
+            **event,
+        )
+
+    def stops(self, button: gr.Button) -> None:
+        """`button` asks the running callback of its session to stop: it sees `session.stop.is_set()`."""
+
+        def stop(request: gr.Request) -> None:
+            self.sessions.get(str(request.session_hash)).stop.set()
+
+        button.click(stop, queue=False, api_visibility="private")
+
+    def seek(self, seconds: float) -> Updates:
+        """The update that moves the player to a time."""
+        return {self.player: gr.Video(playback_position=seconds)}
+
+    def _guarded(self, run: Callable[..., Any], notice: gr.HTML) -> Callable[..., Any]:
+        wants_event = "event" in inspect.signature(run).parameters
+
+        def call(request: gr.Request, values: tuple[Any, ...]) -> Any:
+            session = self.sessions.get(str(request.session_hash))
+            return run(session, *values[1:], event=values[0]) if wants_event else run(session, *values)
+
+        def once(request: gr.Request, *values: Any) -> Updates:
+            try:
+                return {notice: "", **call(request, values)}
+            except Exception as error:  # noqa: BLE001  the page must not show a traceback
+                return {notice: notice_html(explain(error))}
+
+        def stream(request: gr.Request, *values: Any) -> Iterator[Updates]:
+            try:
+                for updates in call(request, values):
+                    yield {notice: "", **updates}
+            except Exception as error:  # noqa: BLE001
+                yield {notice: notice_html(explain(error))}
+
+        wrapper = stream if inspect.isgeneratorfunction(inspect.unwrap(run)) else once
+        wrapper.__name__ = getattr(run, "__name__", "callback")
+        if wants_event:
+            _takes_event(wrapper)
+        return wrapper
+
+
+def _takes_event(wrapper: Any) -> None:
+    """Let Gradio, which goes by the signature, pass the event as the second argument."""
+    signature = inspect.signature(wrapper)
+    request, *rest = signature.parameters.values()
+    event = inspect.Parameter("event", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.EventData)
+    wrapper.__signature__ = signature.replace(parameters=[request, event, *rest])
+    wrapper.__annotations__ = {**wrapper.__annotations__, "event": gr.EventData}
+
+
+def explain(error: Exception) -> str:
+    """What the user may read of an error: what, why and what to do, and never a path of the server."""
+    if isinstance(error, gr.Error):
+        return str(error.message)
+    if isinstance(error, ValueError):  # VideoError is one; their messages are written for users
+        return SERVER_PATH.sub(r"\1", " ".join(str(error).split()))
+    number = secrets.token_hex(4)
+    log.error("error %s", number, exc_info=error)
+    return f"something went wrong that is not your fault (error {number}); the server's log has the details under this number."
+
+
+def explained(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` for an API endpoint: its errors reach the client as one clear line."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **settings: Any) -> Any:
+        try:
+            return function(*args, **settings)
+        except Exception as error:
+            raise gr.Error(explain(error), print_exception=False) from error
+
+    return wrapper
+
+
+def notice_html(text: str, level: str = "bad") -> str:
+    """A message in the page: level "bad" (error), "note" or "loading"."""
+    label = {"bad": "Not possible", "note": "Note", "loading": "Wait"}[level]
+    return f'<div class="notice {level}" role="{"alert" if level == "bad" else "status"}"><b>{label}:</b> {html.escape(text)}</div>'

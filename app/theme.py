@@ -1,0 +1,39 @@
+"""One visual language: system fonts, Okabe-Ito colours, light and dark; readable at 390 px.  Nothing is fetched from elsewhere."""
+
+import html
+
+import gradio as gr
+
+BLUE, SKY, ORANGE, GREEN, VERMILION, PURPLE, YELLOW, GREY = "#0072B2", "#56B4E9", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#F0E442", "#767676"
+
+
+def theme() -> gr.themes.Base:
+    """The app's theme; colours of states are in style.css, as variables that change with the mode."""
+    system = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
+    return gr.themes.Base(
+        primary_hue=gr.themes.Color(
+            "#eef6fb", "#d6eaf5", "#aed5eb", "#7fbcdf", "#4a9fd0", "#0072B2", "#00659e", "#00547f", "#004366", "#00344f", "#00283d"
+        ),
+        neutral_hue="slate",
+        radius_size="sm",
+        font=system,
+        font_mono=("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"),
+    ).set(
+        button_primary_background_fill="*primary_500",
+        button_primary_background_fill_hover="*primary_600",
+        button_primary_background_fill_dark="*primary_500",
+        button_primary_text_color="white",
+        block_label_text_size="*text_sm",
+        body_background_fill="#fafbfc",
+        body_background_fill_dark="#11151a",
+        block_background_fill_dark="#181d24",
+        block_info_text_color="#56606d",
+        block_info_text_color_dark="#a3adba",
+        body_text_color_subdued="#56606d",
+        body_text_color_subdued_dark="#a3adba",
+    )
+
+
+def banner_html(level: str, text: str) -> str:
+    """The model's name and honesty line, which stays above every tab."""
+    return f'<div class="banner {level}" role="status">{html.escape(text)}</div>'

@@ -1,0 +1,72 @@
+"""A running app over a tiny predictor, a client of its API, and a page of it in a real browser."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM = Path("/usr/bin/chromium")
+QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+
+
+@pytest.fixture(scope="session")
+def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an app whose model is tiny and untrained, and whose examples are quick to make."""
+    from test_predict import make_predictor
+    from videos import write_video
+
+    from app.app import build_app, launch
+
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    uploads, examples = tmp_path_factory.mktemp("uploads"), tmp_path_factory.mktemp("examples")
+    (examples / "made").mkdir()
+    for name in ("cat-rocket-coffee.mp4", "long.mp4"):
+        write_video(examples / "made" / name)
+    write_video(examples / "made" / "cat.gif", codec="gif", pix_fmt="rgb8", num_frames=10)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(uploads))
+        app = build_app(make_predictor(), examples=examples)
+        yield launch(app, allowed_paths=[str(examples)], max_file_size="5mb")
+        app.close()
+
+
+@pytest.fixture(scope="session")
+def client(app_url: str) -> Iterator[Any]:
+    """A gradio_client of the app."""
+    from gradio_client import Client
+
+    client = Client(app_url, verbose=False)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium.  Skips where it is missing, and fails where CLIPBERT_REQUIRE_BROWSER=1."""
+    if not CHROMIUM.is_file():
+        reason = f"needs {CHROMIUM} (apt-get install chromium)"
+        pytest.fail(reason) if os.environ.get("CLIPBERT_REQUIRE_BROWSER") == "1" else pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=QUIET.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, app_url: str) -> Iterator[Any]:
+    """A fresh page of the app with its first example answered; fails on a request that leaves the machine or a script's error."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    strays, errors = [], []
+    page.on("request", lambda request: strays.append(request.url) if not request.url.startswith((app_url, "data:", "blob:")) else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(app_url)
+    page.wait_for_selector("#answer .big", timeout=90_000)
+    yield page
+    context.close()
+    assert not strays and not errors, f"requests to elsewhere: {strays}; errors: {errors}"
