@@ -55,7 +55,8 @@ class GridBackbone(nn.Module):
 
 def _cnn(config: ClipBertConfig) -> Any:
     if config.backbone == "resnet50-grid":
-        return ResNet50(config.stem_channels, config.bottleneck_channels, config.res2_channels, config.frozen_stages)
+        widths = config.stem_channels, config.bottleneck_channels, config.res2_channels
+        return ResNet50(*widths, config.frozen_stages, stride_in_1x1=config.stride_in_1x1)
     if config.backbone in EFFICIENTNETS:
         return EfficientNetLite(config.backbone.removeprefix("efficientnet-"))
     return _HuggingFaceBackbone(config.backbone_config or {})

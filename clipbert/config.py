@@ -81,6 +81,7 @@ class ClipBertConfig(PreTrainedConfig):
     stem_channels: int = 64  # resnet50-grid only
     bottleneck_channels: int = 64  # of res2; doubles at each stage
     res2_channels: int = 256  # doubles at each stage
+    stride_in_1x1: bool = True  # resnet50-grid: where a stage halves its grid, as in Caffe2; False has it in the 3x3, as torchvision
     frozen_stages: int = 2  # resnet50-grid: 1 freezes the stem, 2 also res2, ..., 5 everything (detectron2's FREEZE_AT)
     grid_encoder: str = "conv-pool"  # the paper's 3x3 conv, 2x2 max-pool, ReLU; or "linear": a 1x1 conv with bias
     temporal_fusion: str = "mean"  # Table 2

@@ -130,7 +130,7 @@ def convert_official(
     else:
         config.heads = ClipBertConfig(heads={head: _head_from(state, task, labels)}).heads
         model = ClipBertForSequenceClassification(config)
-    return model.eval(), _load(model, state, _OFFICIAL, _DROPPED, head)
+    return model.eval(), copy_weights(model, state, _OFFICIAL, _DROPPED, head)
 
 
 def _check_tied(state: Mapping[str, Tensor]) -> None:
@@ -205,13 +205,13 @@ def load_bert(model: ClipBertModel | ClipBertForPreTraining | ClipBertForSequenc
         path = files[0]
     state = {_modern(key.removeprefix("bert.")): value for key, value in read_checkpoint(path).items()}
     heads = ((r"cls\..+", "BERT's own pre-training heads"), (r"pooler\.dense\..+", "pooler"), *_DROPPED)
-    return _load(_trunk(model).fusion, state, _BERT, heads, optional=r"visual\..+|pooler\..+")
+    return copy_weights(_trunk(model).fusion, state, _BERT, heads, optional=r"visual\..+|pooler\..+")
 
 
 def load_grid_feat(model: ClipBertModel | ClipBertForPreTraining | ClipBertForSequenceClassification, path: str | Path) -> Report:
     """Load a detectron2 grid-feature ResNet-50 (grid_feat_R-50.pth) into the CNN of `model`; its detection heads are dropped."""
     dropped = ((r"(proposal_generator|roi_heads)\..+", "detection head"),)
-    return _load(_trunk(model).backbone.cnn, read_checkpoint(path), ((r"backbone\.(.+)", r"\1"),), dropped)
+    return copy_weights(_trunk(model).backbone.cnn, read_checkpoint(path), ((r"backbone\.(.+)", r"\1"),), dropped)
 
 
 def _trunk(model: ClipBertModel | ClipBertForPreTraining | ClipBertForSequenceClassification) -> ClipBertModel:
@@ -223,7 +223,7 @@ def _modern(key: str) -> str:
     return f"{stem}.{_OLD_NORM_NAMES.get(last, last)}" if "LayerNorm" in stem else key
 
 
-def _load(
+def copy_weights(
     module: nn.Module,
     state: Mapping[str, Tensor],
     rules: tuple[tuple[str, str], ...],

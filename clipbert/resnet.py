@@ -1,7 +1,7 @@
 """ResNet-50 as detectron2's Caffe-style grid-feature extractor has it (OFFICIAL section 1.1).
 
 It differs from torchvision's in three ways: the stride sits in the first 1x1
-convolution of a stage, BatchNorm is frozen (four buffers, never trained), and
+convolution of a stage (unless `stride_in_1x1` is off), BatchNorm is frozen (four buffers, never trained), and
 pixels come as BGR with the mean subtracted and no division.  res5 has stride
 32 and no dilation, as the original configuration forces.
 """
@@ -58,13 +58,13 @@ class ConvNorm(nn.Conv2d):
 
 
 class Bottleneck(nn.Module):
-    """1x1 (with the stride), 3x3, 1x1, plus the shortcut."""
+    """1x1, 3x3, 1x1, plus the shortcut; the stride is in the first 1x1, or in the 3x3."""
 
-    def __init__(self, channels_in: int, width: int, channels_out: int, stride: int) -> None:
+    def __init__(self, channels_in: int, width: int, channels_out: int, stride: int = 1, stride_in_1x1: bool = True) -> None:
         super().__init__()
         self.shortcut = ConvNorm(channels_in, channels_out, 1, stride) if channels_in != channels_out else nn.Identity()
-        self.conv1 = ConvNorm(channels_in, width, 1, stride)
-        self.conv2 = ConvNorm(width, width, 3)
+        self.conv1 = ConvNorm(channels_in, width, 1, stride if stride_in_1x1 else 1)
+        self.conv2 = ConvNorm(width, width, 3, 1 if stride_in_1x1 else stride)
         self.conv3 = ConvNorm(width, channels_out, 1)
 
     def forward(self, x: Float[Tensor, "F C H W"]) -> Float[Tensor, "F D h w"]:
@@ -82,14 +82,16 @@ class ResNet50(nn.Module):
 
     stride = 32
 
-    def __init__(self, stem_channels: int = 64, bottleneck_channels: int = 64, res2_channels: int = 256, frozen_stages: int = 2) -> None:
+    def __init__(
+        self, stem_channels: int = 64, bottleneck_channels: int = 64, res2_channels: int = 256, frozen_stages: int = 2, *, stride_in_1x1: bool = True
+    ) -> None:
         super().__init__()
         self.stem = nn.ModuleDict({"conv1": ConvNorm(3, stem_channels, 7, 2)})
         channels_in, self.frozen_stages = stem_channels, frozen_stages
         for stage, depth in enumerate(DEPTHS):
             width, channels_out, stride = bottleneck_channels << stage, res2_channels << stage, 1 if stage == 0 else 2
-            first = Bottleneck(channels_in, width, channels_out, stride)
-            self.add_module(f"res{stage + 2}", nn.Sequential(first, *(Bottleneck(channels_out, width, channels_out, 1) for _ in range(depth - 1))))
+            first = Bottleneck(channels_in, width, channels_out, stride, stride_in_1x1)
+            self.add_module(f"res{stage + 2}", nn.Sequential(first, *(Bottleneck(channels_out, width, channels_out) for _ in range(depth - 1))))
             channels_in = channels_out
         self.out_channels = channels_in
         self.freeze()

@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "clipbert"
 LAYERS = (
-    ("types", "config", "paper"),
+    ("types", "config", "paper", "tensor_pickle"),
     ("video", "video_files", "video_packets", "video_decord", "source", "sampling", "aggregation", "metrics", "comparison", "resnet", "efficientnet"),
     ("processing", "backbone", "transformer"),
     ("model", "tasks"),
@@ -27,7 +27,7 @@ LAYERS = (
         "data.spec",
         "data",
     ),
-    ("per_clip", "convert", "data.check"),
+    ("per_clip", "convert", "initialise", "data.check"),
     ("predict", "evaluate"),
     ("index_file", "retrieval"),
     ("doctor", "attribution"),

@@ -31,8 +31,8 @@ class ModelSettings:
     """Folder of a saved clipbert model to go on from (its trunk, and heads of the same name and shape); empty starts anew."""
     bert: str = ""
     """File or folder of a Hugging Face BERT for the transformer; empty leaves it random."""
-    grid_feat: str = ""
-    """File with grid-feature weights for the ResNet-50; empty leaves it random."""
+    resnet: str = ""
+    """File with weights for the ResNet-50 (grid features; ImageNet of Caffe2, detectron2 or torchvision; mmaction2's TSN); empty leaves it random."""
     efficientnet: str = ""
     """File with EfficientNet-Lite weights, for such a backbone; empty leaves it random."""
     max_text_length: int = 100
@@ -45,8 +45,8 @@ class ModelSettings:
             check_known("model.freeze", part, ("cnn", "words"))
         if "heads" in self.config:
             raise ValueError("model.config must not name heads; they follow from the task and head of each source.")
-        if self.start and (self.bert or self.grid_feat or self.efficientnet):
-            raise ValueError("model.start already holds all weights; leave out model.bert, model.grid_feat and model.efficientnet.")
+        if self.start and (self.bert or self.resnet or self.efficientnet):
+            raise ValueError("model.start already holds all weights; leave out model.bert, model.resnet and model.efficientnet.")
         if self.max_text_length < 3:
             raise ValueError(f"model.max_text_length must be at least 3, got {self.max_text_length}.")
 

@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import load_file
 
 from clipbert.config import ClipBertConfig, HeadConfig, check_known
-from clipbert.convert import load_bert, load_grid_feat
+from clipbert.convert import load_bert
 from clipbert.efficientnet import EfficientNetLite, load_efficientnet_lite
+from clipbert.initialise import load_resnet
 from clipbert.model import ClipBertForPreTraining, ClipBertForSequenceClassification
 from train.settings import ModelSettings
 
@@ -29,8 +30,8 @@ def start_model(settings: ModelSettings, heads: dict[str, HeadConfig], *, seed: 
     lines = _load(model, loaded, settings.start) if loaded else []
     if settings.bert:
         load_bert(model, settings.bert)
-    if settings.grid_feat:
-        load_grid_feat(model, settings.grid_feat)
+    if settings.resnet:
+        load_resnet(model, settings.resnet)
     if settings.efficientnet:
         cnn = model.clipbert.backbone.cnn
         if not isinstance(cnn, EfficientNetLite):
