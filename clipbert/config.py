@@ -38,6 +38,8 @@ class HeadConfig:
     """Clip logits are divided by this; fitted on validation data so that probabilities mean what they say."""
     abstain_below: float = 0.0
     """Below this probability the answer is reported as not sure."""
+    match_weight: float = 1.0
+    """Of a retrieval or contrastive head's log-odds in the sum that `Predictor.match` reports; 0 leaves the head out."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", tuple(self.labels))
@@ -53,6 +55,8 @@ class HeadConfig:
             raise ValueError(f"pooled_path has no effect on a {self.kind} head; it belongs to classifier heads.")
         if not self.temperature > 0:
             raise ValueError(f"temperature must be positive, got {self.temperature}.")
+        if self.match_weight < 0:
+            raise ValueError(f"match_weight must not be negative, got {self.match_weight}.")
 
 
 @strict

@@ -43,6 +43,10 @@ class PerClipModel(Protocol):
         """The probability from which a classifier head's answer counts as sure."""
         ...
 
+    def match_weight(self, head: str) -> float:
+        """The weight of a head's log-odds in the match score."""
+        ...
+
     def pieces(self, text: str) -> TextPieces:
         """How the model's tokenizer sees a text."""
         ...
@@ -94,6 +98,9 @@ class ClipBertPerClip:
 
     def sure_from(self, head: str) -> float:
         return self.model.config.head(head).abstain_below
+
+    def match_weight(self, head: str) -> float:
+        return self.model.config.head(head).match_weight
 
     def pieces(self, text: str) -> TextPieces:
         return self.processor.pieces(text)

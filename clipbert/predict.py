@@ -276,21 +276,25 @@ class Predictor:
         raise ValueError(f"model {self.model.name} cannot choose among answers (its heads: {self._kinds()}).")
 
     def match(self, video: EncodedVideo, texts: Sequence[str], *, aggregation: str | None = None) -> Float[Tensor, " K"]:
-        """Log-odds that each text describes the video, pooled over clips.
+        """Log-odds that each text describes the video, pooled over clips: the sum of `match_parts`."""
+        return torch.stack(list(self.match_parts(video, texts, aggregation=aggregation).values())).sum(dim=0)
 
-        From the retrieval head; the contrastive head's log-odds are added where
-        the model has both.  Raises ValueError for a model with neither.
+    def match_parts(self, video: EncodedVideo, texts: Sequence[str], *, aggregation: str | None = None) -> dict[str, Float[Tensor, " K"]]:
+        """What the retrieval head and the contrastive head add to `match`, by head: pooled log-odds times the head's weight.
+
+        Heads of weight 0 are not asked.  Raises ValueError for a model with neither.
         """
         how = self._aggregation(aggregation)
         texts = [require_text(text, "text") for text in texts]
-        return torch.stack([match_log_odds(self.clip_logits(video, texts, head), how) for head in self.match_heads()]).sum(dim=0)
+        return {head: self.model.match_weight(head) * match_log_odds(self.clip_logits(video, texts, head), how) for head in self.match_heads()}
 
     def clip_match(self, video: EncodedVideo, texts: Sequence[str]) -> Float[Tensor, "K N"]:
         """Each clip's own match log-odds for each text; raises ValueError like `match`."""
         per_head = []
         for head in self.match_heads():
             logits = self.clip_logits(video, texts, head)
-            per_head.append(logits[..., 1] - logits[..., 0] if logits.shape[-1] == 2 else logits[..., 0])
+            own = logits[..., 1] - logits[..., 0] if logits.shape[-1] == 2 else logits[..., 0]
+            per_head.append(self.model.match_weight(head) * own)
         return torch.stack(per_head).sum(dim=0)
 
     def encode_sweep(
@@ -345,7 +349,8 @@ class Predictor:
 
     def match_heads(self) -> list[str]:
         """The heads whose log-odds make the match score; raises ValueError if the model has none."""
-        found = [head for kind in ("retrieval", "contrastive") if (head := self._head(kind)) is not None]
+        heads = [head for kind in ("retrieval", "contrastive") if (head := self._head(kind)) is not None]
+        found = [head for head in heads if self.model.match_weight(head) > 0]
         if not found:
             raise ValueError(
                 f"model {self.model.name} has no match score (its heads: {self._kinds()}); use one with a retrieval or contrastive head."

@@ -166,6 +166,22 @@ def test_match_is_the_sum_of_retrieval_and_contrastive_log_odds(predictor: Predi
     torch.testing.assert_close(both, pooled[:, 1] - pooled[:, 0] + alone[:, 1] - alone[:, 0])
 
 
+def test_match_is_the_sum_of_its_parts_each_times_its_weight() -> None:
+    weights = {"match": 0.5, "contrast": 2.0}
+    found = {}
+    for name, factors in (("plain", {}), ("weighted", weights), ("one", {"match": 0.0})):
+        heads = {head: dataclasses.replace(HEADS[head], match_weight=factors.get(head, 1.0)) for head in weights}
+        model = tiny_model(heads=heads)
+        predictor = Predictor(model, tiny_processor(model))
+        video, texts = predictor.encode(VIDEO), ["a red ball", "a dog"]
+        found[name] = predictor.match_parts(video, texts), predictor.match(video, texts)
+    (plain, _), (weighted, both), (one, alone) = found.values()
+    for head, weight in weights.items():
+        torch.testing.assert_close(weighted[head], weight * plain[head])
+    torch.testing.assert_close(both, weighted["match"] + weighted["contrast"])
+    assert list(one) == ["contrast"] and torch.equal(alone, plain["contrast"])
+
+
 def test_a_model_without_a_fitting_head_says_what_it_has() -> None:
     counter = make_predictor(("count",))
     video = counter.encode(VIDEO)
