@@ -22,7 +22,9 @@ class GridBackbone(nn.Module):
     The paper's: ResNet-50, 3x3 convolution, 2x2 max-pool (an odd row or column
     is lost), ReLU: stride 64, so 448 pixels give 7 x 7 cells.  BatchNorm of
     other backbones always uses its stored statistics, so frames do not meet
-    here, and more than `max_frames_at_once` are read in several pieces.
+    here, and more than `max_frames_at_once` are read in several pieces.  Takes
+    frames, or what the CNN made of them, kept because it is frozen; channels
+    tell which.
     """
 
     def __init__(self, config: ClipBertConfig) -> None:
@@ -35,8 +37,9 @@ class GridBackbone(nn.Module):
         else:
             self.grid_encoder = nn.Sequential(nn.Conv2d(self.cnn.out_channels, config.hidden_size, 1))
 
-    def forward(self, pixels: Float[Tensor, "F 3 H W"]) -> Float[Tensor, "F h w D"]:
-        pieces = [self.grid_encoder(self.cnn(piece)) for piece in pixels.split(self.max_frames_at_once)]
+    def forward(self, pixels: Float[Tensor, "F C H W"]) -> Float[Tensor, "F h w D"]:
+        kept = pixels.shape[1] == self.cnn.out_channels
+        pieces = [self.grid_encoder(piece if kept else self.cnn(piece)) for piece in pixels.split(self.max_frames_at_once)]
         return rearrange(torch.cat(pieces) if len(pieces) > 1 else pieces[0], "f d h w -> f h w d")
 
     def train(self, mode: bool = True) -> "GridBackbone":

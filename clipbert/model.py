@@ -101,7 +101,7 @@ class ClipBertModel(ClipBertPreTrainedModel):
         self.fusion = FusionTransformer(config)
         self.post_init()
 
-    def encode_clips(self, pixel_values: Float[Tensor, "B N T 3 H W"]) -> Float[Tensor, "B N T h w D"]:
+    def encode_clips(self, pixel_values: Float[Tensor, "B N T C H W"]) -> Float[Tensor, "B N T h w D"]:
         """Grid features of each frame; independent of any text.  Pixels are normalised RGB."""
         b, n, t = pixel_values.shape[:3]
         grid = self.backbone(rearrange(pixel_values, "b n t c h w -> (b n t) c h w"))
@@ -134,7 +134,7 @@ class ClipBertModel(ClipBertPreTrainedModel):
 
     def forward(
         self,
-        pixel_values: Float[Tensor, "B N T 3 H W"],
+        pixel_values: Float[Tensor, "B N T C H W"],
         input_ids: Int[Tensor, "M L"],
         attention_mask: Bool[Tensor, "M L"] | Int[Tensor, "M L"],
         video_index: Int[Tensor, " M"] | None = None,
@@ -168,7 +168,7 @@ class ClipBertForPreTraining(ClipBertPreTrainedModel):
 
     def forward(
         self,
-        pixel_values: Float[Tensor, "B N T 3 H W"],
+        pixel_values: Float[Tensor, "B N T C H W"],
         input_ids: Int[Tensor, "M L"],
         attention_mask: Bool[Tensor, "M L"] | Int[Tensor, "M L"],
         video_index: Int[Tensor, " M"] | None = None,
@@ -211,7 +211,7 @@ class ClipBertForSequenceClassification(ClipBertPreTrainedModel):
 
     def forward(
         self,
-        pixel_values: Float[Tensor, "B N T 3 H W"],
+        pixel_values: Float[Tensor, "B N T C H W"],
         input_ids: Int[Tensor, "M L"],
         attention_mask: Bool[Tensor, "M L"] | Int[Tensor, "M L"],
         video_index: Int[Tensor, " M"] | None = None,
@@ -220,7 +220,7 @@ class ClipBertForSequenceClassification(ClipBertPreTrainedModel):
         features = self.encode_clips(pixel_values)
         return ClipBertOutput(clip_logits=self.score(features, input_ids, attention_mask, video_index, head))
 
-    def encode_clips(self, pixel_values: Float[Tensor, "B N T 3 H W"]) -> Float[Tensor, "B N T h w D"]:
+    def encode_clips(self, pixel_values: Float[Tensor, "B N T C H W"]) -> Float[Tensor, "B N T h w D"]:
         """First of the two calls that `Predictor` makes: grid features of each frame."""
         return self.clipbert.encode_clips(pixel_values)
 

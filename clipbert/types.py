@@ -102,8 +102,9 @@ class Clip(_ShapeRepr):
 class ClipBatch(_ShapeRepr):
     """B videos and M texts, ready for the model.
 
-    `pixel_values` is a list of B `uint8[N, T, 3, H_b, W_b]` at source size, or,
-    after preprocessing on the device, one `float[B, N, T, 3, H, W]`.
+    `pixel_values` is a list of B `uint8[N, T, 3, H_b, W_b]` at source size (or
+    `float16[N, T, C, h, w]`, a frozen CNN's grids of them), or, after
+    preprocessing on the device, one `float[B, N, T, 3, H, W]`.
     `video_index[m]` says which video text m belongs to.
     """
 
@@ -125,7 +126,8 @@ class ClipBatch(_ShapeRepr):
             if len(self.pixel_values) != sizes["B"]:
                 raise ValueError(f"pixel_values must hold B={sizes['B']} videos, got {len(self.pixel_values)}.")
             for b, video in enumerate(self.pixel_values):
-                _require(video, f"pixel_values[{b}]", torch.uint8, "N T 3 H_b W_b", {"N": sizes["N"], "T": sizes["T"]})
+                kind, shape = (torch.float16, "N T C h w") if video.dtype == torch.float16 else (torch.uint8, "N T 3 H_b W_b")
+                _require(video, f"pixel_values[{b}]", kind, shape, {"N": sizes["N"], "T": sizes["T"]})
         _require(self.input_ids, "input_ids", torch.int64, "M L", sizes)
         _require(self.attention_mask, "attention_mask", torch.bool, "M L", sizes)
         _require(self.video_index, "video_index", torch.int64, "M", sizes)

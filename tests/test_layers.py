@@ -13,6 +13,8 @@ LAYERS = (
     ("processing", "backbone", "transformer"),
     ("model", "tasks"),
     (
+        "data.seeds",
+        "data.views",
         "data.footage",
         "data.shapes",
         "data.synthetic",

@@ -144,3 +144,13 @@ def test_parameter_groups_hold_each_trainable_parameter_of_our_model_once() -> N
 def test_wrong_optimizer_settings_are_named() -> None:
     with pytest.raises(ValueError, match="AdamW needs"):
         AdamW([nn.Parameter(torch.ones(1))], lr=-1.0)
+
+
+def test_parameters_named_in_lr_muls_learn_at_a_multiple_of_their_rate() -> None:
+    named = [("fusion.layers.0.weight", torch.zeros(2, 2, requires_grad=True)), ("heads.qa.weight", torch.zeros(2, 2, requires_grad=True))]
+    settings = {"learning_rate": 1.0, "weight_decay": 0.1, "cnn_learning_rate": 1.0, "cnn_weight_decay": 0.1}
+    groups = parameter_groups(named, lr_muls={"fusion.layers": 0.5}, **settings)
+    rates = {id(p): (group["base_lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    assert [rates[id(p)] for _, p in named] == [(0.5, 0.1), (1.0, 0.1)]
+    with pytest.raises(ValueError, match="no parameter that learns is called 'tower'"):
+        parameter_groups(named, lr_muls={"tower": 2.0}, **settings)

@@ -65,7 +65,11 @@ class Learner:
         )  # fmt: skip
 
     def _pixels(self, batch: LoadedBatch) -> Tensor:
-        return torch.stack([self.processor.pixels(frames.to(self.engine.device, non_blocking=True)) for frames in batch.clips.pixel_values])
+        return torch.stack([self._prepared(frames.to(self.engine.device, non_blocking=True)) for frames in batch.clips.pixel_values])
+
+    def _prepared(self, frames: Tensor) -> Tensor:
+        """Frames as the model wants them; a frozen CNN's grids need no more than the type."""
+        return self.processor.pixels(frames) if frames.dtype == torch.uint8 else frames.float()
 
     def _logits(self, pixels: Tensor, source: SourceSettings, asked: Asked) -> Tensor:
         return self.engine.forward(pixels, **asked.texts, head=source.head_name).clip_logits.float()

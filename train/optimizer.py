@@ -5,7 +5,7 @@ groups together.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -109,6 +109,7 @@ def parameter_groups(
     transformer_top: str = "",
     cnn_lr_mul: float = 1.0,
     cnn_top: str = "grid_encoder",
+    lr_muls: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
     """Trainable parameters in the original's order of eight groups, empty ones left out.
 
@@ -116,6 +117,9 @@ def parameter_groups(
     rate times `*_lr_mul`, then the rest ("" names no top); in each, matrices
     and kernels, then vectors (biases, norms), which do not decay.  `base_lr` is
     what a schedule multiplies.  Takes our parameter names and the original's.
+    Parameters whose name holds a key of `lr_muls` (the first that fits) are in
+    groups of their own after these, with `base_lr` times its value; ValueError
+    for a key that no trainable parameter's name holds.
     """
     groups: list[dict[str, Any]] = []
     for part, lr, decay, lr_mul in (
@@ -125,10 +129,19 @@ def parameter_groups(
         for place, base_lr in (("top", lr * lr_mul), ("rest", lr)):
             for kind, kind_decay in (("decay", decay), ("no_decay", 0.0)):
                 groups.append({"name": f"{part}_{place}_{kind}", "params": [], "lr": base_lr, "base_lr": base_lr, "weight_decay": kind_decay})
+    multiplied: dict[tuple[int, str], dict[str, Any]] = {}
     for name, p in named_parameters:
+        if not p.requires_grad:
+            continue
         is_cnn = name.startswith("cnn.") or "backbone." in name
         top = cnn_top if is_cnn else transformer_top
         in_rest = not (top and top in name)
-        if p.requires_grad:
-            groups[4 * is_cnn + 2 * in_rest + (p.ndim < 2)]["params"].append(p)
-    return [group for group in groups if group["params"]]
+        index = 4 * is_cnn + 2 * in_rest + (p.ndim < 2)
+        part = next((part for part in lr_muls or {} if part in name), None)
+        if part is not None and (index, part) not in multiplied:
+            base_lr = groups[index]["base_lr"] * (lr_muls or {})[part]
+            multiplied[index, part] = groups[index] | {"name": f"{groups[index]['name']}_{part}", "params": [], "lr": base_lr, "base_lr": base_lr}
+        (groups[index] if part is None else multiplied[index, part])["params"].append(p)
+    if unused := set(lr_muls or {}) - {part for _, part in multiplied}:
+        raise ValueError(f"optimizer.lr_muls: no parameter that learns is called {sorted(unused)[0]!r}, before a key that fits it.")
+    return [group for group in [*groups, *multiplied.values()] if group["params"]]

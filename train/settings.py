@@ -13,6 +13,7 @@ import yaml
 from clipbert.aggregation import AGGREGATIONS
 from clipbert.backbone import MAX_FRAMES_AT_ONCE
 from clipbert.config import SamplingConfig, check_known
+from clipbert.data.views import Views
 from clipbert.sampling import POLICIES, RANDOM_POLICIES
 from train import strict_yaml
 from train.optimizer import SCHEDULES
@@ -38,15 +39,19 @@ class ModelSettings:
     max_text_length: int = 100
     """Longer texts are cut to this many word pieces."""
     freeze: tuple[str, ...] = ()
-    """Parts that keep their weights (Table 6): "cnn" is F_v, "words" is F_l, the word-embedding layer."""
+    """Parts that keep their weights (Table 6): "cnn" is F_v, "words" is F_l, the word-embedding layer; "grid_encoder" is ours."""
+    ridge_penalty: float = 0.0
+    """Start grid encoder, word weights and contrastive heads from the ridge map of mean grids to caption words; 0 does not."""
 
     def __post_init__(self) -> None:
         for part in self.freeze:
-            check_known("model.freeze", part, ("cnn", "words"))
+            check_known("model.freeze", part, ("cnn", "words", "grid_encoder"))
         if "heads" in self.config:
             raise ValueError("model.config must not name heads; they follow from the task and head of each source.")
         if self.start and (self.bert or self.resnet or self.efficientnet):
             raise ValueError("model.start already holds all weights; leave out model.bert, model.resnet and model.efficientnet.")
+        if self.ridge_penalty < 0:
+            raise ValueError(f"model.ridge_penalty must not be negative, got {self.ridge_penalty}.")
         if self.max_text_length < 3:
             raise ValueError(f"model.max_text_length must be at least 3, got {self.max_text_length}.")
 
@@ -83,6 +88,10 @@ class SourceSettings:
     """The most frequent answers of the training examples become the outputs of a classifier."""
     vocabulary: str = ""
     """ans2label.json of a classifier, instead of num_answers."""
+    pooled_path: bool = False
+    """Give a classifier the shortcut of HeadConfig.pooled_path."""
+    mirror: bool = True
+    """Whether clips.mirror applies; false where texts tell left from right."""
     max_unreadable: int = 0
     """Training stops if more videos than this cannot be read; the others are counted and reported."""
 
@@ -94,6 +103,8 @@ class SourceSettings:
         if (self.task in CLASSIFIERS) != bool(self.num_answers or self.vocabulary) or (self.num_answers and self.vocabulary):
             need = "needs either num_answers or vocabulary" if self.task in CLASSIFIERS else "has no classifier: leave num_answers and vocabulary out"
             raise ValueError(f"the task {self.task} {need}.")
+        if self.pooled_path and self.task not in CLASSIFIERS:
+            raise ValueError(f"pooled_path has no effect on the task {self.task}; leave it out.")
         if self.task == "pretrain" and self.head:
             raise ValueError("the task pretrain has its own two heads; leave head out.")
         if self.ratio <= 0 or self.num_texts < 1 or self.max_unreadable < 0 or self.num_answers < 0:
@@ -126,6 +137,16 @@ class ClipSettings:
     """Trade time for memory: "split" computes the CNN twice, "full" everything."""
     clips_per_pass: int = 1
     """Clips that are held in memory together by two-pass training."""
+    num_draws: int = 0
+    """Each video is seen in one of so many fixed draws of clips and crop, the same for all sources; 0 draws anew each time."""
+    smallest_crop: float = 1.0
+    """Training sees a random part of the frame, at least this share of its height and of its width; 1 sees all of it."""
+    mirror: bool = False
+    """Training mirrors half of the looks, in sources that allow it."""
+    grid_cache: str = ""
+    """Folder where a frozen CNN's grids of the fixed draws are kept, in float16; empty runs the CNN each time."""
+    grid_cache_gb: float = 20.0
+    """The most that grid_cache may hold; a run that needs more is refused."""
 
     def __post_init__(self) -> None:
         check_known("clips.policy", self.policy, tuple(POLICIES))
@@ -137,6 +158,17 @@ class ClipSettings:
             raise ValueError(f"clips.clips_per_pass and max_frames_at_once must be at least 1, got {self.clips_per_pass}, {self.max_frames_at_once}.")
         for num_clips in (self.num_clips, self.num_test_clips):
             SamplingConfig(num_clips, self.num_frames, self.fps)
+        if self.grid_cache and not self.num_draws:
+            raise ValueError("clips.grid_cache keeps fixed draws; set clips.num_draws.")
+        self.views(0)
+
+    def views(self, seed: int) -> Views:
+        """How a training look varies."""
+        return Views(self.num_draws, self.smallest_crop, self.mirror, seed)
+
+    def plain_views(self, seed: int) -> Views:
+        """Whole frames, of fixed draws the first: how validation looks."""
+        return Views(min(self.num_draws, 1), seed=seed)
 
 
 @dataclass(frozen=True)
@@ -153,6 +185,8 @@ class OptimizerSettings:
     """The CNN learns at lr times this."""
     grid_encoder_lr_mul: float = 1.0
     """The grid encoder learns at the CNN's rate times this."""
+    lr_muls: Mapping[str, float] = field(default_factory=dict)
+    """Parameters whose name holds the key learn at their rate times the value; the first key that fits counts."""
     weight_decay: float = 1e-3
     """Of matrices and kernels; vectors never decay."""
     schedule: str = "linear"
@@ -170,6 +204,9 @@ class OptimizerSettings:
             raise ValueError(f"optimizer.batch_size and accumulation must be at least 1, got {self.batch_size} and {self.accumulation}.")
         if min(self.lr, self.cnn_lr_ratio, self.grid_encoder_lr_mul, self.weight_decay, self.max_grad_norm) < 0:
             raise ValueError("optimizer settings must not be negative.")
+        for part, mul in self.lr_muls.items():
+            if isinstance(mul, bool) or not isinstance(mul, int | float) or mul < 0:
+                raise ValueError(f"optimizer.lr_muls.{part} must be a number of at least 0, got {mul!r}.")
         if not 0 <= self.warmup_ratio < 1:
             raise ValueError(f"optimizer.warmup_ratio must be in [0, 1), got {self.warmup_ratio}.")
         if bool(self.milestones) != (self.schedule == "multi_step"):
@@ -276,6 +313,10 @@ class Settings:
             raise ValueError(f"run.clip_cache has no effect: clips of the policy {self.clips.policy} never come back, and there is no validation.")
         if "retrieval_rank" in tasks and self.clips.aggregation == "lse":
             raise ValueError('the rank loss pools by "mean" or "max"; set clips.aggregation.')
+        if self.clips.grid_cache and ("cnn" not in self.model.freeze or any(source.max_unreadable for source in self.train)):
+            raise ValueError("clips.grid_cache needs model.freeze=[cnn], and sources with max_unreadable=0.")
+        if self.model.ridge_penalty and not (self.clips.grid_cache and tasks & {"contrastive", "pretrain"}):
+            raise ValueError("model.ridge_penalty needs clips.grid_cache, and a source of the task contrastive or pretrain, for its captions.")
         for source in self.validation:
             if source.head_name not in {s.head_name for s in self.train if s.task == source.task}:
                 raise ValueError(f"validation asks the head {source.head_name!r} of the task {source.task}, which no training source teaches.")

@@ -4,7 +4,7 @@ import hashlib
 import random
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,16 @@ from clipbert.data.collate import (
     PretrainingCollator,
     within_vocabulary,
 )
-from clipbert.data.dataset import Draw, Item, VideoTextDataset, derived_seed, group_evenly
+from clipbert.data.dataset import Draw, Item, VideoTextDataset, group_evenly
 from clipbert.data.examples import answer_vocabulary, read_examples, read_video_ids
 from clipbert.data.rows import Example
+from clipbert.data.seeds import derived_seed
 from clipbert.data.video_store import open_store
+from clipbert.data.views import Views
 from clipbert.processing import ClipBertProcessor
 from clipbert.sampling import RANDOM_POLICIES
 from clipbert.tasks import TASKS
+from train.grids import GridDataset
 from train.settings import CLASSIFIERS, SourceSettings
 
 
@@ -40,7 +43,7 @@ class Source:
     settings: SourceSettings
     examples: Sequence[Example]
     """All of them; the data set of a classifier leaves out those whose answers are no outputs."""
-    dataset: VideoTextDataset
+    dataset: VideoTextDataset | GridDataset
     collator: Collator
     notice: str
     """What was left out, if anything."""
@@ -70,7 +73,7 @@ def heads_of(sources: Sequence[SourceSettings], examples: Sequence[Sequence[Exam
             raise ValueError(f"the head {source.head_name!r} cannot learn two tasks; name another with head.")
         if source.task in CLASSIFIERS:
             labels = read_labels(source.vocabulary) if source.vocabulary else _frequent([e for i in same for e in examples[i]], source)
-            heads[source.head_name] = HeadConfig("classifier", len(labels), labels)
+            heads[source.head_name] = HeadConfig("classifier", len(labels), labels, pooled_path=source.pooled_path)
         elif source.task == "contrastive":
             heads[source.head_name] = HeadConfig("contrastive", 1)
         else:
@@ -88,9 +91,9 @@ def _frequent(examples: list[Example], source: SourceSettings) -> list[str]:
 
 def open_source(
     source: SourceSettings, examples: Sequence[Example], sampling: SamplingConfig, processor: ClipBertProcessor, heads: dict[str, HeadConfig],
-    cache: ClipCache | None = None,
+    views: Views, cache: ClipCache | None = None,
 ) -> Source:  # fmt: skip
-    """The source's items, grouped and labelled for its task; every draw follows from `sampling.seed`.
+    """The source's items, grouped and labelled for its task; every draw follows from `sampling.seed`, fixed ones from `views`.
 
     `cache` keeps decoded clips, where they come back.
     """
@@ -109,9 +112,18 @@ def open_source(
     else:
         collator = Collator(processor, CaptionsWithNegatives(groups, num_negatives=source.num_negatives))
     kept = None if sampling.policy in RANDOM_POLICIES else cache
-    dataset = VideoTextDataset(groups, open_store(source.videos), sampling=sampling, max_unreadable=source.max_unreadable, cache=kept)
+    views = replace(views, mirror=views.mirror and source.mirror)
+    dataset = VideoTextDataset(
+        groups, open_store(source.videos), sampling=sampling, max_unreadable=source.max_unreadable, cache=kept, views=views
+    )  # fmt: skip
     notice = f"{len(left_out)} examples of {source.annotations} are left out: their answers are no outputs." if left_out else ""
     return Source(source, everything, dataset, collator, notice)
+
+
+def with_grids(source: Source, folder: str, fingerprint: str) -> Source:
+    """The source, which reads a frozen CNN's grids instead of frames."""
+    assert isinstance(source.dataset, VideoTextDataset)
+    return replace(source, dataset=GridDataset(source.dataset, folder, fingerprint))
 
 
 def fingerprint(sources: Sequence[SourceSettings]) -> str:

@@ -41,6 +41,8 @@ def start_model(settings: ModelSettings, heads: dict[str, HeadConfig], *, seed: 
         model.clipbert.backbone.cnn.requires_grad_(False)
     if "words" in settings.freeze:
         model.clipbert.fusion.text.word_embeddings.requires_grad_(False)
+    if "grid_encoder" in settings.freeze:
+        model.clipbert.backbone.grid_encoder.requires_grad_(False)
     return model, lines
 
 
@@ -60,7 +62,7 @@ def _config(settings: ModelSettings, heads: dict[str, HeadConfig]) -> ClipBertCo
 
 def _with_calibration(head: HeadConfig, before: dict[str, Any] | None) -> HeadConfig:
     """`head`, with the pooled path that the saved head has."""
-    return replace(head, pooled_path=before["pooled_path"]) if before and before["kind"] == head.kind == "classifier" else head
+    return replace(head, pooled_path=head.pooled_path or before["pooled_path"]) if before and before["kind"] == head.kind == "classifier" else head
 
 
 def _load(model: Any, loaded: dict[str, torch.Tensor], folder: str) -> list[str]:

@@ -30,16 +30,19 @@ from transformers.utils.logging import disable_progress_bar
 
 from clipbert.data.clip_cache import ClipCache
 from clipbert.data.collate import LoadedBatch
-from clipbert.data.dataset import UnreadableVideos, derived_seed
+from clipbert.data.dataset import UnreadableVideos
+from clipbert.data.seeds import derived_seed
 from clipbert.evaluate import Share
 from clipbert.processing import ClipBertProcessor
 from train import checkpoints, record
 from train.engine import DeepSpeedEngine, Engine, LocalEngine, mean_over_processes
+from train.grids import FrozenCnn, GridDataset, fill
 from train.objectives import Learner
 from train.optimizer import AdamW, lr_at, parameter_groups
 from train.recompute import checkpoint_activations
+from train.ridge import start_from_ridge
 from train.settings import Settings, dump_settings, read_settings
-from train.sources import Batches, fingerprint, heads_of, load, open_source, read_source
+from train.sources import Batches, Source, fingerprint, heads_of, load, open_source, read_source, with_grids
 from train.start import start_model
 from train.validation import measure, score_of, validation_loss
 
@@ -61,11 +64,15 @@ class Run:
             model.config, sampling=settings.test_sampling(), max_text_length=min(settings.model.max_text_length, model.config.max_position_embeddings)
         )
         cache = ClipCache(settings.run.clip_cache, max_bytes=int(settings.run.clip_cache_gigabytes * 1e9)) if settings.run.clip_cache else None
-        opened = []
+        opened, draws = [], derived_seed(settings.run.seed, "views")
         for number, (source, rows) in enumerate(zip(all_sources, examples, strict=True)):
-            sampling = settings.train_sampling() if number < len(settings.train) else settings.test_sampling()
+            learns = number < len(settings.train)
+            sampling = settings.train_sampling() if learns else settings.test_sampling()
             sampling = replace(sampling, seed=derived_seed(settings.run.seed, "source", number))
-            opened.append(open_source(source, rows, sampling, self.processor, heads, cache))
+            views = settings.clips.views(draws) if learns else settings.clips.plain_views(draws)
+            opened.append(open_source(source, rows, sampling, self.processor, heads, views, cache))
+        if settings.clips.grid_cache:
+            opened = keep_grids(opened, model, self.processor, settings)
         self.train, self.validation = opened[: len(settings.train)], opened[len(settings.train) :]
         self.notices += [source.notice for source in opened if source.notice]
         self.engine = make_engine(settings, model)
@@ -162,7 +169,7 @@ def make_engine(settings: Settings, model: Any) -> Engine:
     o = settings.optimizer
     groups = parameter_groups(
         model.named_parameters(), learning_rate=o.lr, weight_decay=o.weight_decay, cnn_learning_rate=o.lr * o.cnn_lr_ratio,
-        cnn_weight_decay=o.weight_decay, cnn_lr_mul=o.grid_encoder_lr_mul,
+        cnn_weight_decay=o.weight_decay, cnn_lr_mul=o.grid_encoder_lr_mul, lr_muls=o.lr_muls,
     )  # fmt: skip
     optimizer = AdamW(groups) if settings.official else torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6)
     model.train()
@@ -174,6 +181,18 @@ def make_engine(settings: Settings, model: Any) -> Engine:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError('several processes need engine.kind="deepspeed".')
     return LocalEngine(model, optimizer, max_grad_norm=o.max_grad_norm, precision=settings.engine.precision)
+
+
+def keep_grids(sources: list[Source], model: Any, processor: ClipBertProcessor, settings: Settings) -> list[Source]:
+    """The sources, reading grids that are all on disk; the model starts from their ridge map if the settings say so."""
+    cnn, clips = FrozenCnn(model.clipbert.backbone, processor), settings.clips
+    reading = [with_grids(source, clips.grid_cache, cnn.fingerprint) for source in sources]
+    datasets = [source.dataset for source in reading if isinstance(source.dataset, GridDataset)]
+    fill(datasets, cnn, max_bytes=int(clips.grid_cache_gb * 1e9), say=record.say)
+    if settings.model.ridge_penalty:
+        captioned = [d for d, source in zip(datasets, settings.train, strict=False) if source.task in ("contrastive", "pretrain")]
+        start_from_ridge(model, processor, captioned, penalty=settings.model.ridge_penalty)
+    return reading
 
 
 class Interrupt:

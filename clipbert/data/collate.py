@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from clipbert.data.dataset import Group, Item, Unreadable, derived_seed
+from clipbert.data.dataset import Group, Item, Unreadable
 from clipbert.data.rows import Example
+from clipbert.data.seeds import derived_seed
 from clipbert.processing import ClipBertProcessor
 from clipbert.tasks import TASKS
 from clipbert.types import ClipBatch

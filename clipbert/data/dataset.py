@@ -4,7 +4,6 @@ Frames stay uint8 at source size: resizing and normalising happen on the device
 (OFFICIAL section 9, number 13).
 """
 
-import hashlib
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,14 +11,16 @@ from typing import NamedTuple
 
 import torch
 from einops import rearrange
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float16, Float64, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from clipbert.config import SamplingConfig
 from clipbert.data.clip_cache import ClipCache
 from clipbert.data.rows import Example
+from clipbert.data.seeds import derived_seed
 from clipbert.data.video_store import VideoStore
+from clipbert.data.views import Views
 from clipbert.sampling import RANDOM_POLICIES, sample_clips
 from clipbert.source import source_of
 from clipbert.types import Clip
@@ -49,10 +50,11 @@ class Item:
 
     `seed` is of whatever else is random about the item.  `replaced` are the
     unreadable videos drawn before it; `notices` say what was not readable of
-    its own file.
+    its own file.  Training with a frozen CNN may keep what that made of the
+    frames, and read this instead.
     """
 
-    frames: UInt8[Tensor, "N T 3 H W"]
+    frames: UInt8[Tensor, "N T 3 H W"] | Float16[Tensor, "N T C h w"]
     times: Float64[Tensor, "N T"]
     examples: Group
     seed: int
@@ -85,11 +87,6 @@ def group_evenly(examples: Iterable[Example], *, num_texts: int, seed: int) -> l
     return [group + tuple(draw.choices(by_video[group[0].video], k=num_texts - len(group))) for group in groups]
 
 
-def derived_seed(*parts: int | str) -> int:
-    """A seed in [0, 2**63) that depends on all parts, on nothing else, and is unrelated for near parts."""
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8]) >> 1
-
-
 class VideoTextDataset(Dataset[Item]):
     """One item per group of examples of one video.
 
@@ -99,7 +96,7 @@ class VideoTextDataset(Dataset[Item]):
     `max_unreadable` above 0, as training may, another item drawn at random
     takes its place and `Item.replaced` says so; `UnreadableVideos` counts.
     `cache` keeps decoded clips; it has no effect on random clips, which never
-    come back, so there it is a ValueError.
+    come back, so there it is a ValueError.  `views` fix or vary the looks.
     """
 
     def __init__(
@@ -111,6 +108,7 @@ class VideoTextDataset(Dataset[Item]):
         max_unreadable: int = 0,
         cache: ClipCache | None = None,
         backend: str | None = None,
+        views: Views | None = None,
     ) -> None:
         if not groups:
             raise ValueError("groups must hold at least one group of examples, got none.")
@@ -120,6 +118,7 @@ class VideoTextDataset(Dataset[Item]):
             raise ValueError(f'the clip cache has no effect with policy="{sampling.policy}", whose clips never come back; leave it out.')
         self.groups, self.videos, self.sampling = list(groups), videos, sampling
         self.max_unreadable, self.cache, self.backend = max_unreadable, cache, backend
+        self.views = views or Views()
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -129,17 +128,29 @@ class VideoTextDataset(Dataset[Item]):
         others = random.Random(derived_seed(self.sampling.seed, epoch, index, "replacement"))
         replaced: list[Unreadable] = []
         while True:
-            group, seed = self.groups[index], derived_seed(self.sampling.seed, epoch, index)
+            group, seed = self.groups[index], self.item_seed(epoch, index)
+            look = self.views.seed_of(group[0].video, seed)
             try:
-                clips, notices = self._clips(group[0], seed)
+                clips, notices = self._clips(group[0], look)
             except VideoError as error:
                 replaced.append(Unreadable(group[0].video, str(error)))
                 UnreadableVideos(self.max_unreadable).add(replaced)
                 index = others.randrange(len(self))
                 continue
-            n = self.sampling.num_clips
-            frames = rearrange(clips.frames, "(n t) c h w -> n t c h w", n=n)
-            return Item(frames, rearrange(clips.times, "(n t) -> n t", n=n), group, seed, tuple(replaced), notices)
+            frames, times = self._seen(clips, look)
+            return Item(frames, times, group, seed, tuple(replaced), notices)
+
+    def item_seed(self, epoch: int, index: int) -> int:
+        return derived_seed(self.sampling.seed, epoch, index)
+
+    def look(self, example: Example, seed: int) -> tuple[UInt8[Tensor, "N T 3 H W"], Float64[Tensor, "N T"]]:
+        """The frames of one look at an example's video, and their times; VideoError if they cannot be read."""
+        return self._seen(self._clips(example, seed)[0], seed)
+
+    def _seen(self, clips: Clip, seed: int) -> tuple[Tensor, Tensor]:
+        n = self.sampling.num_clips
+        frames = rearrange(self.views.cut(clips.frames, seed), "(n t) c h w -> n t c h w", n=n)
+        return frames, rearrange(clips.times, "(n t) -> n t", n=n)
 
     def _clips(self, example: Example, seed: int) -> tuple[Clip, tuple[str, ...]]:
         """All clips of a video, one after the other, and what was not readable of its file."""
