@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON here too")
+    parser.add_argument("--local_rank", help="given by the deepspeed launcher; not used")
     args = parser.parse_args(argv)
     share = _share()
     try:
