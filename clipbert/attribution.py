@@ -2,6 +2,7 @@
 
 attribute(predictor, "a.mp4", "what colour is the car?")                      # why this answer
 attribute(predictor, "a.mp4", "what colour is the car?", versus="blue")       # why this answer and not blue
+attribute(predictor, "a.mp4", "a car drives by", task="match")                # why this text
 
 An attribution says which inputs move this model's score, not whether the
 model is right.
@@ -17,10 +18,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from clipbert.aggregation import Contribution, aggregate, match_shapley, shapley
+from clipbert.aggregation import AGGREGATIONS, aggregate, match_shapley, shapley
 from clipbert.config import check_known
 from clipbert.predict import Predictor
-from clipbert.tasks import require_text
+from clipbert.tasks import match_log_odds, require_text
 from clipbert.types import Attribution, EncodedVideo
 
 
@@ -36,43 +37,81 @@ class Method:
 
 
 @dataclass(frozen=True)
+class _Part:
+    """A score from each clip's logits: the log-probability of one column, or with `odds` its log-odds over the other of two."""
+
+    logits: Tensor  # float[N, K]; with `odds` (against, for), or the log-odds alone
+    index: int = 0
+    odds: bool = False
+    weight: float = 1.0
+
+    def value(self, clips: Tensor, how: str) -> float:
+        """Of the clips where bool[N] `clips` is set."""
+        if not clips.any():
+            return 0.0 if self.odds else -self.weight * math.log(self.logits.shape[1])
+        logits = self.logits[clips][None].double()
+        pooled = match_log_odds(logits, how)[0] if self.odds else aggregate(logits, how)[0].log_softmax(dim=0)[self.index]
+        return self.weight * float(pooled)
+
+    def shapley(self, how: str, seed: int) -> Float64[Tensor, " N"]:
+        generator = torch.Generator().manual_seed(seed)
+        if self.odds:
+            return self.weight * match_shapley(self.logits, how, generator=generator).values
+        return self.weight * shapley(self.logits, self.index, how, generator=generator).values
+
+
+@dataclass(frozen=True)
 class _Target:
-    """A score to explain: each clip's logits, and the column whose log-probability (or log-odds over the other) it is."""
+    """The score to explain: a sum of parts, so its Shapley values are the sums of theirs."""
 
     name: str
     value_function: str
-    logits: Tensor  # float[N, K]; with `odds`, K = 2: (against, for)
-    index: int
-    odds: bool
+    parts: tuple[_Part, ...]
     aggregation: str
+
+    @property
+    def num_clips(self) -> int:
+        return len(self.parts[0].logits)
+
+    def value(self, clips: Tensor) -> float:
+        return sum(part.value(clips, self.aggregation) for part in self.parts)
 
 
 def attribute(
-    predictor: Predictor, video: EncodedVideo | str | Path, text: str, *, method: str = "clip_shapley", target: str | None = None,
+    predictor: Predictor, video: EncodedVideo | str | Path, text: str, *, method: str = "clip_shapley", task: str = "answer", target: str | None = None,
     versus: str | None = None, choices: Sequence[str] | None = None, aggregation: str | None = None, seed: int = 0,
 ) -> Attribution:  # fmt: skip
-    """What each clip did for an answer to `text`; a path is encoded as the model samples it.
+    """What each clip did for a score; a path is encoded as the model samples it.
 
-    `target` is the answer to explain (default: the one the model gives);
-    `versus` another answer: the score is then the log-odds of `target` over it.
-    `METHODS` has the methods.  `seed` is of the random orders that
-    "clip_shapley" draws above 16 clips.  Raises ValueError for a method, target or `versus` that does
-    not exist, and as `Predictor.answer` does.
+    With task "answer" `text` is a question, and the score is the
+    log-probability of `target` (default: the answer the model gives), or its
+    log-odds over another answer, `versus`.  With task "match" `text` is a
+    caption, and the score is its match log-odds.  `METHODS` has the methods.
+    `seed` is of the random orders that "clip_shapley" draws above 16 clips.
+    Raises ValueError for a method, task or answer that does not exist, and as
+    `Predictor.answer` and `Predictor.match` do.
     """
     check_known("method", method, tuple(METHODS))
+    check_known("task", task, ("answer", "match"))
     encoded = video if isinstance(video, EncodedVideo) else predictor.encode(video)
-    wanted = _target(predictor, encoded, require_text(text, "question"), target, versus, choices, aggregation)
+    if task == "match":
+        if target is not None or versus is not None or choices is not None:
+            raise ValueError('the task "match" explains the match score of one text: leave out target, versus and choices.')
+        wanted = _match_target(predictor, encoded, require_text(text, "text"), aggregation)
+    else:
+        wanted = _answer_target(predictor, encoded, require_text(text, "question"), target, versus, choices, aggregation)
     values = _CLIP_METHODS[method](wanted, seed)
-    gap = float(values.sum() - _value(wanted, wanted.logits) + _value_of_none(wanted)) if METHODS[method].complete else None
+    everything = torch.ones(wanted.num_clips, dtype=torch.bool)
+    gap = float(values.sum()) - wanted.value(everything) + wanted.value(~everything) if METHODS[method].complete else None
     return Attribution(target=wanted.name, method=method, value_function=wanted.value_function, clips=values.float(), gap=gap)
 
 
-def _target(
+def _answer_target(
     predictor: Predictor, video: EncodedVideo, question: str, target: str | None, versus: str | None, choices: Sequence[str] | None,
     aggregation: str | None,
 ) -> _Target:  # fmt: skip
     prediction = predictor.answer(video, question, choices=choices, aggregation=aggregation)
-    candidates, how = prediction.candidates, prediction.aggregation
+    candidates, logits, how = prediction.candidates, prediction.clip_logits, prediction.aggregation
     answer = prediction.answer if target is None else target
     for name, value in (("target", answer), ("versus", versus)):
         if value is not None and value not in candidates:
@@ -80,37 +119,30 @@ def _target(
             raise ValueError(f"{name} {value!r} is none of the {len(candidates)} possible answers; the nearest are {', '.join(near)}.")
     index = candidates.index(answer)
     if versus is None:
-        return _Target(answer, f"log p({answer} | clips), guess -log {len(candidates)}, {how}", prediction.clip_logits, index, False, how)
+        return _Target(answer, f"log p({answer} | clips), guess -log {len(candidates)}, {how}", (_Part(logits, index),), how)
     if versus == answer:
         raise ValueError(f"versus must be another answer than the target, got {versus!r} for both.")
-    pair = prediction.clip_logits[:, [candidates.index(versus), index]]
-    return _Target(f"{answer} rather than {versus}", f"log p({answer}) - log p({versus}), guess 0, {how}", pair, 1, True, how)
+    pair = logits[:, [candidates.index(versus), index]]
+    return _Target(f"{answer} rather than {versus}", f"log p({answer}) - log p({versus}), guess 0, {how}", (_Part(pair, odds=True),), how)
 
 
-def _value(target: _Target, logits: Tensor) -> float:
-    pooled = aggregate(logits[None].double(), target.aggregation)[0]
-    return float(pooled[1] - pooled[0] if target.odds else pooled.log_softmax(dim=0)[target.index])
-
-
-def _value_of_none(target: _Target) -> float:
-    return 0.0 if target.odds else -math.log(target.logits.shape[1])
+def _match_target(predictor: Predictor, video: EncodedVideo, text: str, aggregation: str | None) -> _Target:
+    how = aggregation or predictor.sampling.aggregation
+    check_known("aggregation", how, AGGREGATIONS)
+    parts = tuple(
+        _Part(predictor.clip_logits(video, [text], head)[0], odds=True, weight=predictor.model.match_weight(head)) for head in predictor.match_heads()
+    )
+    return _Target(text, f"match log-odds, guess 0, {how}", parts, how)
 
 
 def _shapley(target: _Target, seed: int) -> Float64[Tensor, " N"]:
-    generator = torch.Generator().manual_seed(seed)
-    share: Contribution = (
-        match_shapley(target.logits, target.aggregation, generator=generator)
-        if target.odds
-        else shapley(target.logits, target.index, target.aggregation, generator=generator)
-    )
-    return share.values
+    return torch.stack([part.shapley(target.aggregation, seed) for part in target.parts]).sum(dim=0)
 
 
 def _leave_one_out(target: _Target, seed: int) -> Float64[Tensor, " N"]:
-    whole, num_clips = _value(target, target.logits), len(target.logits)
-    keep = ~torch.eye(num_clips, dtype=torch.bool)
-    without = [_value(target, target.logits[rest]) if num_clips > 1 else _value_of_none(target) for rest in keep]
-    return whole - torch.tensor(without, dtype=torch.float64)
+    everything = torch.ones(target.num_clips, dtype=torch.bool)
+    rest = ~torch.eye(target.num_clips, dtype=torch.bool)
+    return target.value(everything) - torch.tensor([target.value(clips) for clips in rest], dtype=torch.float64)
 
 
 METHODS = {

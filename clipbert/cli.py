@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     attribute.add_argument("question")
     _question_options(attribute)
     attribute.add_argument("--method", default="clip_shapley", metavar="M", help="clip_shapley (default) or clip_leave_one_out")
+    attribute.add_argument("--task", default="answer", metavar="T", help="answer (default), or match: the question is then a caption")
     attribute.add_argument("--target", metavar="TEXT", help="the answer to explain (default: the one the model gives)")
     attribute.add_argument("--versus", metavar="TEXT", help="another answer: why the target and not this one")
     attribute.add_argument("--num-clips", type=int, metavar="N", help="N_test, 1 to 256 (default: the model's own)")
@@ -205,7 +206,7 @@ def _attribute(args: argparse.Namespace) -> Command:
         args.video, backend=args.backend, progress=show_progress, **given(args, "num_clips", "num_frames", "fps", "policy", "seed")
     )
     found = attribute(
-        predictor, video, args.question, method=args.method, target=args.target, versus=args.versus, choices=args.choices,
+        predictor, video, args.question, method=args.method, task=args.task, target=args.target, versus=args.versus, choices=args.choices,
         aggregation=args.aggregate, seed=args.seed or 0,
     )  # fmt: skip
     assert found.clips is not None

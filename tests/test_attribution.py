@@ -43,6 +43,15 @@ def test_the_log_odds_of_two_answers_are_shared_among_clips(predictor: Predictor
     torch.testing.assert_close(turned.clips, -found.clips)
 
 
+@pytest.mark.parametrize("how", AGGREGATIONS)
+def test_the_match_score_is_shared_among_clips(predictor: Predictor, how: str) -> None:
+    video = predictor.encode(VIDEO)
+    found = attribute(predictor, video, "a red square", task="match", aggregation=how)
+    whole = float(predictor.match(video, ["a red square"], aggregation=how)[0])
+    assert found.clips is not None and float(found.clips.sum()) == pytest.approx(whole, abs=1e-4)
+    assert found.gap == pytest.approx(0, abs=1e-9)
+
+
 def test_leaving_a_clip_out_costs_its_value(predictor: Predictor) -> None:
     video = predictor.encode(VIDEO)
     found = attribute(predictor, video, "what colour?", method="clip_leave_one_out", target="red")
@@ -78,6 +87,7 @@ def test_it_is_a_public_name() -> None:
         ({"target": "purple"}, "target 'purple' is none of the 4 possible answers; the nearest are"),
         ({"target": "red", "versus": "purple"}, "versus 'purple' is none of the 4"),
         ({"target": "red", "versus": "red"}, "another answer than the target"),
+        ({"task": "match", "target": "red"}, "leave out target"),
     ],
 )
 def test_what_does_not_exist_is_said(predictor: Predictor, settings: dict[str, str], message: str) -> None:
