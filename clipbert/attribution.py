@@ -78,8 +78,8 @@ class _Target:
 
 
 def attribute(
-    predictor: Predictor, video: EncodedVideo | str | Path, text: str, *, method: str = "clip_shapley", task: str = "answer", target: str | None = None,
-    versus: str | None = None, choices: Sequence[str] | None = None, aggregation: str | None = None, seed: int = 0,
+    predictor: Predictor, video: EncodedVideo | str | Path, text: str, *, method: str = "clip_shapley", task: str = "answer",
+    target: str | None = None, versus: str | None = None, choices: Sequence[str] | None = None, aggregation: str | None = None, seed: int = 0,
 ) -> Attribution:  # fmt: skip
     """What each clip did for a score; a path is encoded as the model samples it.
 
