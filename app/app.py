@@ -18,6 +18,7 @@ from app.api import endpoints
 from app.chooser import video_chooser
 from app.engine import Engine
 from app.examples import Examples
+from app.pictures import follow_theme
 from app.settings import settings_accordion
 from app.shared import Shared
 from app.state import Sessions
@@ -51,11 +52,13 @@ def build_app(predictor: "Predictor | Callable[[], Predictor]", *, examples: Pat
             with gr.Column(scale=4, min_width=300):
                 video_chooser(shared, app)
                 shared.settings = settings_accordion(SamplingConfig())
-            with gr.Column(scale=9, min_width=320), gr.Tabs(elem_id="tabs"):
+            with gr.Column(scale=9, min_width=320), gr.Tabs(elem_id="tabs") as shared.tabs:
                 for tab in tabs():
-                    with gr.Tab(tab.TITLE, elem_id=f"tab-{tab.__name__.rsplit('.', 1)[-1]}"):
+                    name = tab.__name__.rsplit(".", 1)[-1]
+                    with gr.Tab(tab.TITLE, id=name, elem_id=f"tab-{name}"):
                         tab.build(shared)
         endpoints(shared)
+        follow_theme(shared, app)
 
         def closed(request: gr.Request) -> None:
             shared.sessions.close(str(request.session_hash))

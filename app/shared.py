@@ -31,6 +31,8 @@ class Shared:
     player: gr.Video = field(init=False)
     settings: list[Any] = field(init=False)
     video_changed: gr.State = field(init=False)
+    question: gr.Textbox = field(init=False)  # of the Ask tab
+    tabs: gr.Tabs = field(init=False)
 
     def on(
         self,
@@ -71,6 +73,10 @@ class Shared:
     def seek(self, seconds: float) -> Updates:
         """The update that moves the player to a time."""
         return {self.player: gr.Video(playback_position=seconds)}
+
+    def follows_question(self, box: gr.Textbox) -> None:
+        """`box` takes over what is asked in the Ask tab."""
+        self.question.change(fn=None, js="(asked) => asked", inputs=[self.question], outputs=[box], api_visibility="private")
 
     def _guarded(self, run: Callable[..., Any], notice: gr.HTML) -> Callable[..., Any]:
         wants_event = "event" in inspect.signature(run).parameters

@@ -16,6 +16,7 @@ class Session:
     video: Path | None = None
     name: str = ""  # of the video, as the user knows it
     example: str = ""  # name of the chosen example, "" for the user's own video
+    theme: str = "light"  # of the page: "light" or "dark"
     results: dict[str, Any] = field(default_factory=dict)  # small: predictions and numbers, no features, no frames
     stop: threading.Event = field(default_factory=threading.Event)
 

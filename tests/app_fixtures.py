@@ -1,6 +1,7 @@
 """A running app over a tiny predictor, a client of its API, and a page of it in a real browser."""
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,15 @@ def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(uploads))
         app = build_app(make_predictor(), examples=examples)
-        yield launch(app, allowed_paths=[str(examples)], max_file_size="5mb")
+        yield launch(app, server_port=_free_port(), allowed_paths=[str(examples)], max_file_size="5mb")
         app.close()
+
+
+def _free_port() -> int:
+    """A port nobody listens on: where Gradio looks for one itself and finds 7860 taken, it leaves a socket open, which is an error here."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ def build(shared: Shared) -> None:
     with gr.Row():
         question = gr.Textbox(label="Question", placeholder="what is the man riding?", max_length=2000, scale=5, elem_id="question")
         ask = gr.Button("Ask", variant="primary", scale=1, min_width=90, elem_id="ask")
+    shared.question = question
     notice = gr.HTML(elem_id="ask-notice")
     answer = gr.HTML(elem_id="answer")
     clips = gr.HTML(elem_id="clips")

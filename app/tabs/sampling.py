@@ -1,0 +1,223 @@
+"""Sampling: where each policy looks, what it leaves out, and how much the answer depends on it.  Moves without a model run."""
+
+import html
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.clip_card import clip_card, write_reel
+from app.pictures import Picture, save_buttons
+from app.settings import sampling
+from app.shared import Shared, Updates
+from app.state import Session
+from app.timeline import (
+    clip_rows,
+    count,
+    counts_html,
+    lane_name,
+    num_cells,
+    policy_lanes,
+    timeline_component,
+    timeline_html,
+    warnings,
+    warnings_html,
+)  # fmt: skip
+from clipbert.config import SamplingConfig
+from clipbert.sampling import RANDOM_POLICIES, ClipTimes, sample_clips
+from clipbert.source import source_of
+from clipbert.tasks import require_text
+from clipbert.types import Timeline
+
+TITLE, PLACE = "Sampling", 2
+OWN_SIZE = "the model's own"
+NUM_SEEDS, SEED_SIZES = 20, (1, 2, 4)
+STEP_SECONDS = 0.8
+LAST_STEP = 120  # a page that is left alone stops playing
+REDRAW_EVERY = 4
+
+
+def build(shared: Shared) -> None:
+    notice = gr.HTML(elem_id="sampling-notice")
+    chips, counters = gr.HTML(elem_id="sampling-warnings"), gr.HTML(elem_id="sampling-counts")
+    timeline = timeline_component("timeline")
+    with gr.Row():
+        size = gr.Dropdown(
+            [OWN_SIZE, "224", "448", "768", "1000"], value=OWN_SIZE, label="Image size L (pixels), for the counters", elem_id="sampling-size",
+            info="Changes only the numbers above: how many image cells a clip would cost at that size.",
+        )  # fmt: skip
+    save_buttons(shared, "timeline", notice, {"svg": _write_chart, "png": _write_chart, "csv": _write_rows, "gif": _write_reel})
+    with gr.Accordion("View as table", open=False, elem_id="timeline-as-table"):
+        table = gr.HTML(elem_classes="scrolls", elem_id="timeline-table")
+    card = gr.HTML(elem_id="clip-card")
+
+    def look(session: Session, image_size: str, *settings: Any) -> Updates:
+        wanted, (times, _) = sampling(settings), source_of(session.current_video(), None).timeline()
+        lanes = policy_lanes(
+            times, num_clips=wanted.num_clips, num_frames=wanted.num_frames, fps=wanted.fps, policy=wanted.policy, seed=wanted.seed
+        )  # fmt: skip
+        chosen = lane_name(wanted.policy, wanted.seed)
+        session.results["lanes"] = lanes
+        counts = count(lanes[chosen], times, num_frames=wanted.num_frames, fps=wanted.fps, num_cells=_cells(shared, image_size))
+        chosen_rows = clip_rows({chosen: lanes[chosen]}, times)
+        return {
+            timeline: timeline_html(lanes, times, chosen=chosen), counters: counts_html(counts), table: _table(chosen_rows, chosen),
+            chips: warnings_html(warnings(lanes[chosen], times, num_frames=wanted.num_frames, fps=wanted.fps, policy=wanted.policy)),
+        }  # fmt: skip
+
+    def other_video(session: Session, *values: Any) -> Updates:
+        if session.video is None:
+            return dict.fromkeys((timeline, counters, chips, table, card), "")
+        return {card: "", **look(session, *values)}
+
+    def open_clip(session: Session, event: Any) -> Updates:
+        lane, n = event.index
+        clip = _lanes(session)[lane][n]
+        return {card: clip_card(session.current_video(), lane, n, clip), **shared.seek(clip.start)}
+
+    views = [timeline, counters, chips, table]
+    changes = [size.change, *(setting.change for setting in shared.settings)]
+    shared.on(changes, look, [size, *shared.settings], views, notice=notice, trigger_mode="always_last", show_progress="hidden")
+    shared.on(shared.video_changed.change, other_video, [size, *shared.settings], [*views, card], notice=notice, show_progress="hidden")
+    shared.on(timeline.select, open_clip, outputs=[card, shared.player], notice=notice)
+    _train_view(shared)
+    _seed_variance(shared)
+
+
+def _train_view(shared: Shared) -> None:
+    """Random clips redrawn at each step, as training sees them, and where a thousand draws fall."""
+    with gr.Accordion("What training sees: random clips, drawn anew at each step", open=False, elem_id="train-view"):
+        notice = gr.HTML(elem_id="train-notice")
+        with gr.Row(equal_height=True):
+            num_train = gr.Slider(
+                1, 16, 1, step=1, precision=0, label="Clips per step (N_train)", elem_id="num-train", scale=3,
+                info="The paper trains on one to a few random clips of each video; T and fps are those of the settings.",
+            )  # fmt: skip
+            play, stop = gr.Button("Play", elem_id="train-play", min_width=80), gr.Button("Stop", elem_id="train-stop", min_width=80)
+        drawn = timeline_component("train-timeline")
+        timer = gr.Timer(STEP_SECONDS, active=False)
+        histogram = Picture(shared, "train-histogram", notice)
+
+    def step(session: Session, num_clips: int, *settings: Any) -> Updates:
+        wanted, (times, _) = sampling(settings), source_of(session.current_video(), None).timeline()
+        number = session.results["step"] = session.results.get("step", 0) + 1
+        clips = _draw(times, wanted, num_clips, wanted.seed + number)
+        session.results["step lanes"] = {f"step {number}": clips}
+        return {drawn: timeline_html(session.results["step lanes"], times, chosen=f"step {number}"), timer: gr.Timer(active=number % LAST_STEP > 0)}
+
+    def thousand(session: Session, num_clips: int, *settings: Any) -> Updates:
+        from clipbert.viz.figures import draw_positions, training_draws
+
+        wanted, (times, _) = sampling(settings), source_of(session.current_video(), None).timeline()
+        draws = training_draws(times, num_clips=num_clips, num_frames=wanted.num_frames, fps=wanted.fps, seed=wanted.seed)
+        return histogram.show(session, draw_positions(draws))
+
+    def halt(session: Session) -> Updates:
+        return {timer: gr.Timer(active=False)}
+
+    def open_clip(session: Session, event: Any) -> Updates:
+        lane, n = event.index
+        return shared.seek(session.results["step lanes"][lane][n].start)
+
+    inputs = [num_train, *shared.settings]
+    shared.on([play.click, timer.tick], step, inputs, [drawn, timer], notice=notice, show_progress="hidden")
+    shared.on([play.click, num_train.release], thousand, inputs, histogram.outputs, notice=notice, trigger_mode="always_last")
+    shared.on(drawn.select, open_clip, outputs=[shared.player], notice=notice)
+    shared.on(stop.click, halt, outputs=[timer], notice=notice, show_progress="hidden")
+
+
+def _seed_variance(shared: Shared) -> None:
+    """The same question over many random draws: how far a few clips suffice."""
+    with gr.Accordion(f"Does the answer depend on the draw? {NUM_SEEDS} random draws of 1, 2 and 4 clips", open=False, elem_id="seed-variance"):
+        notice = gr.HTML(elem_id="seeds-notice")
+        with gr.Row(equal_height=True):
+            question = gr.Textbox(label="Question", max_length=2000, scale=5, elem_id="seeds-question")
+            run, stop = gr.Button("Run", variant="primary", elem_id="seeds", min_width=80), gr.Button("Stop", elem_id="seeds-stop", min_width=80)
+        said = gr.HTML(elem_id="seeds-said")
+        strip = Picture(shared, "seeds-strip", notice)
+    shared.follows_question(question)
+
+    def draws(session: Session, text: str, *settings: Any) -> Iterator[Updates]:
+        from clipbert.viz.figures import SeedAnswer, seed_variance
+
+        require_text(text, "question")
+        session.stop.clear()
+        wanted, predictor, answers = sampling(settings), shared.engine.predictor(), []
+        policy = wanted.policy if wanted.policy in RANDOM_POLICIES else "random"
+        for size in SEED_SIZES:
+            for seed in range(wanted.seed, wanted.seed + NUM_SEEDS):
+                video = predictor.encode(
+                    session.current_video(), num_clips=size, num_frames=wanted.num_frames, fps=wanted.fps, policy=policy, seed=seed
+                )  # fmt: skip
+                prediction = predictor.answer(video, text, aggregation=wanted.aggregation)
+                answers.append(SeedAnswer(size, seed, prediction.answer, float(prediction.scores.max())))
+                if session.stop.is_set() or len(answers) % REDRAW_EVERY == 0:
+                    chart = seed_variance(answers, model=predictor.model.name, policy=policy)
+                    yield {said: _agreement(answers, NUM_SEEDS * len(SEED_SIZES)), **strip.show(session, chart)}
+                if session.stop.is_set():
+                    return
+
+    def other_video(session: Session) -> Updates:
+        return {said: "", **strip.clear()}
+
+    shared.on(run.click, draws, [question, *shared.settings], [said, *strip.outputs], notice=notice, concurrency_id="model")
+    shared.on(shared.video_changed.change, other_video, outputs=[said, *strip.outputs], notice=notice, show_progress="hidden")
+    shared.stops(stop)
+
+
+def _agreement(answers: Sequence[Any], planned: int) -> str:
+    """How many draws of each size agree, beside what the paper claims."""
+    lines = []
+    for size in dict.fromkeys(answer.num_clips for answer in answers):
+        given = [answer.answer for answer in answers if answer.num_clips == size]
+        usual = max(dict.fromkeys(given), key=given.count)
+        lines.append(f"<li>{size} clip{'s' * (size > 1)}: {given.count(usual)} of {len(given)} draws agree on <b>{html.escape(usual)}</b></li>")
+    so_far = "" if len(answers) == planned else f" ({len(answers)} of {planned} draws so far)"
+    return f"<p>The paper's claim is that a few clips suffice. Here{so_far}:</p><ul>{''.join(lines)}</ul>"
+
+
+def _draw(timeline: Timeline, wanted: SamplingConfig, num_clips: int, seed: int) -> tuple[ClipTimes, ...]:
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    return sample_clips(timeline, num_clips=num_clips, num_frames=wanted.num_frames, fps=wanted.fps, policy="random", generator=generator)
+
+
+def _cells(shared: Shared, image_size: str) -> int:
+    """Image cells of a clip at a size, for the grid encoder of the model."""
+    processor = getattr(shared.engine.predictor().model, "processor", None)
+    config = getattr(getattr(shared.engine.predictor().model, "model", None), "config", None)
+    size = int(getattr(processor, "image_size", 448)) if image_size == OWN_SIZE else int(image_size)
+    return num_cells(size, getattr(config, "grid_encoder", "conv-pool"))
+
+
+def _lanes(session: Session) -> dict[str, tuple[ClipTimes, ...]]:
+    if "lanes" not in session.results:
+        raise ValueError("there is no timeline yet; choose a video first.")
+    return session.results["lanes"]
+
+
+def _table(rows: Sequence[dict[str, Any]], lane: str) -> str:
+    from clipbert.viz.figures import to_table
+
+    return to_table(rows, caption=f"Frames the model is fed, policy {lane}")
+
+
+def _write_chart(session: Session, path: Path) -> None:
+    from clipbert.viz.figures import sampling_timeline, save
+
+    timeline, _ = source_of(session.current_video(), None).timeline()
+    save(sampling_timeline(_lanes(session), timeline), path)
+
+
+def _write_rows(session: Session, path: Path) -> None:
+    from clipbert.viz.figures import to_csv
+
+    timeline, _ = source_of(session.current_video(), None).timeline()
+    path.write_text(to_csv(clip_rows(_lanes(session), timeline)), encoding="utf-8", newline="")
+
+
+def _write_reel(session: Session, path: Path) -> None:
+    """The clips of the chosen policy, whose lane is the first."""
+    write_reel(session.current_video(), next(iter(_lanes(session).values())), path)

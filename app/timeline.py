@@ -1,0 +1,181 @@
+"""The clip timeline: a lane for each policy, a button for each clip, and the numbers and warnings beside it."""
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+
+from clipbert.sampling import RANDOM_POLICIES, ClipTimes, coverage, sample_clips
+from clipbert.types import Timeline
+from clipbert.viz.style import clock, time_range
+
+Lanes = Mapping[str, Sequence[ClipTimes]]
+SHOWN = ("paper", "official", "centered", "stratified", "random", "dense", "nested")
+NUM_SEEDS = 3
+MAX_STEPS = 8  # labels on the time axis
+HINT = "Point at a clip, or move with the arrow keys; Enter plays it."
+
+
+def timeline_component(elem_id: str) -> gr.HTML:
+    """An empty timeline; its `select` event carries `event.index`, the lane's name and the clip's number from 0."""
+    return gr.HTML(elem_id=elem_id, js_on_load=(Path(__file__).parent / "timeline.js").read_text(encoding="utf-8"), apply_default_css=False)
+
+
+def lane_name(policy: str, seed: int) -> str:
+    """What a lane is called; the random policies have one for each seed."""
+    return f"{policy}, seed {seed}" if policy in RANDOM_POLICIES else policy
+
+
+def policy_lanes(timeline: Timeline, *, num_clips: int, num_frames: int, fps: float, policy: str, seed: int) -> dict[str, tuple[ClipTimes, ...]]:
+    """The clips of the chosen policy, first, and of SHOWN; random ones for NUM_SEEDS seeds, "dense" with its 16 clips."""
+    lanes: dict[str, tuple[ClipTimes, ...]] = {}
+    for name in (policy, *(other for other in SHOWN if other != policy)):
+        for drawn in range(seed, seed + NUM_SEEDS) if name in RANDOM_POLICIES else (seed,):
+            size = max(16, num_clips) if name == "dense" and policy != "dense" else num_clips
+            lanes[lane_name(name, drawn)] = _sample(timeline, size, num_frames, fps, name, drawn)
+    return lanes
+
+
+def _sample(timeline: Timeline, num_clips: int, num_frames: int, fps: float, policy: str, seed: int) -> tuple[ClipTimes, ...]:
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    return sample_clips(timeline, num_clips=num_clips, num_frames=num_frames, fps=fps, policy=policy, generator=generator)
+
+
+def timeline_html(lanes: Lanes, timeline: Timeline, *, chosen: str) -> str:
+    """The lanes over the seconds of the video; the lane `chosen` is marked."""
+    step = _step(timeline.duration)
+    marks = [k * step for k in range(int(timeline.duration / step) + 1)]
+    axis = "".join(f'<span style="left:{100 * mark / timeline.duration:.3f}%">{mark:g}</span>' for mark in marks)
+    rows = "".join(_lane(name, clips, timeline, name == chosen) for name, clips in lanes.items())
+    return (
+        f'<div class="timeline" data-seconds="{timeline.duration}"><p class="tl-detail" aria-live="polite" data-hint="{HINT}">{HINT}</p>'
+        f'<div class="tl-scroll" role="group" aria-label="Where each policy looks: one lane a policy, {timeline.duration:.1f} seconds of video">'
+        f'<div class="tl-lanes">{rows}<div class="tl-lane tl-axis" aria-hidden="true"><span class="tl-name">seconds</span>'
+        f'<div class="tl-track">{axis}</div></div></div></div>'
+        '<p class="tl-key soft" aria-hidden="true"><i class="k-clip"></i>clip <i class="k-tick"></i>frame the model is fed '
+        '<i class="k-gap"></i>never seen <i class="k-now"></i>where the player is</p></div>'
+    )
+
+
+def _lane(name: str, clips: Sequence[ClipTimes], timeline: Timeline, chosen: bool) -> str:
+    seen, duration = coverage(clips, timeline), timeline.duration
+    about = f"{name}{' (chosen)' if chosen else ''}: {len(clips)} clips cover {100 * seen.fraction:.0f} % of the video"
+    about += f", largest gap {seen.largest_gap_seconds:.1f} seconds"
+    buttons = "".join(_clip(name, n, clip, len(clips), duration) for n, clip in enumerate(clips))
+    ticks = "".join(f"M{1000 * float(time) / duration:.2f} 0V10" for clip in clips for time in clip.times)
+    return (
+        f'<div class="tl-lane{" chosen" * chosen}" role="group" aria-label="{html.escape(about)}">'
+        f'<span class="tl-name" aria-hidden="true">{html.escape(name)}</span><div class="tl-track">{buttons}'
+        f'<svg viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true"><path d="{ticks}"/></svg></div></div>'
+    )
+
+
+def _clip(lane: str, n: int, clip: ClipTimes, num_clips: int, duration: float) -> str:
+    left, width = 100 * clip.start / duration, 100 * (clip.end - clip.start) / duration
+    return (
+        f'<button type="button" class="clip" tabindex="-1" data-lane="{html.escape(lane)}" data-clip="{n}" '
+        f'style="left:{left:.3f}%;width:{width:.3f}%" aria-label="{html.escape(describe(lane, n, clip, num_clips))}"></button>'
+    )
+
+
+def describe(lane: str, n: int, clip: ClipTimes, num_clips: int) -> str:
+    """One sentence on a clip: where it lies and which source frames the model is fed."""
+    frames = ", ".join(f"{index} at {float(time):.2f} s" for index, time in zip(clip.frame_index.tolist(), clip.times, strict=True))
+    shortened = "; shortened: it would reach past the end" * clip.shortened
+    return f"{lane}: clip {n + 1} of {num_clips}, {clip.start:.2f} to {clip.end:.2f} s; source frames {frames}{shortened}"
+
+
+def _step(duration: float) -> float:
+    """The round distance of labels: at most MAX_STEPS of them."""
+    return next((s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600) if duration / s <= MAX_STEPS), duration)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What some settings cost and leave out, known without running the model."""
+
+    num_frames: int
+    """Fed to the model, repeated ones counted each time."""
+    num_distinct: int
+    """Frames that pass the CNN: each source frame once."""
+    covered_percent: float
+    largest_gap_seconds: float
+    clip_seconds: float
+    num_cells: int
+    """Visual tokens of a clip."""
+    token_passes: int
+    """Visual tokens through the transformer for one question: clips times cells."""
+
+
+def count(clips: Sequence[ClipTimes], timeline: Timeline, *, num_frames: int, fps: float, num_cells: int) -> Counts:
+    """What `clips` cost and leave out."""
+    seen = coverage(clips, timeline)
+    indices = [int(i) for clip in clips for i in clip.frame_index]
+    percent, gap = 100 * seen.fraction, seen.largest_gap_seconds
+    return Counts(len(indices), len(set(indices)), percent, gap, num_frames / fps, num_cells, len(clips) * num_cells)
+
+
+def num_cells(image_size: int, grid_encoder: str = "conv-pool") -> int:
+    """Visual tokens of a clip, padding included: the CNN's stride is 32, and "conv-pool" halves the grid again.
+
+    Holds for the bundled kinds of backbone: 9, 49, 144 and 256 cells at 224, 448, 768 and 1000 for the paper's.
+    """
+    side = -(-image_size // 32)
+    return (side // 2 if grid_encoder == "conv-pool" else side) ** 2
+
+
+def counts_html(counts: Counts) -> str:
+    """The counters as a row of numbers with their units."""
+    gap = f"{counts.largest_gap_seconds:.1f} s" if counts.largest_gap_seconds < 60 else clock(counts.largest_gap_seconds)
+    items = (
+        (f"{counts.num_frames}", f"frames fed ({counts.num_distinct} different ones pass the CNN)"),
+        (f"{counts.covered_percent:.1f} %", "of the video is inside a clip"),
+        (gap, "largest gap that no clip touches"),
+        (f"{counts.clip_seconds:.2f} s", "clip length, T / fps"),
+        (f"{counts.num_cells}", "image cells (tokens) per clip"),
+        (f"{counts.token_passes:,}", "visual tokens through the transformer, a question"),
+    )
+    return '<dl class="counts">' + "".join(f"<div><dd>{number}</dd><dt>{html.escape(what)}</dt></div>" for number, what in items) + "</dl>"
+
+
+def warnings(clips: Sequence[ClipTimes], timeline: Timeline, *, num_frames: int, fps: float, policy: str) -> list[str]:
+    """Sentences on what of the settings does not suit the video."""
+    found, length = [], num_frames / fps
+    if length > timeline.duration:
+        rule = "the last frame is repeated" if policy.startswith(("official", "paper", "dense", "nested")) else "clips are shortened to the video"
+        found.append(f"The video lasts {timeline.duration:.2f} s, a clip {length:.2f} s: {rule}.")
+    elif len(clips) * length > timeline.duration:
+        found.append(f"Clips overlap: {len(clips)} clips of {length:.2f} s are {len(clips) * length:.1f} s, the video has {timeline.duration:.1f} s.")
+    indices = [int(i) for clip in clips for i in clip.frame_index]
+    repeated = len(indices) - len(set(indices))
+    if repeated:
+        found.append(f"{repeated} of {len(indices)} frames are fed more than once.")
+    seen = coverage(clips, timeline)
+    if seen.fraction < 0.05:
+        found.append(f"Sparse: {100 * seen.fraction:.1f} % of {timeline.duration:,.0f} s is seen; more clips see more of it.")
+    return found
+
+
+def warnings_html(sentences: Sequence[str]) -> str:
+    """The warnings as chips."""
+    return "".join(f'<span class="chip">{html.escape(sentence)}</span>' for sentence in sentences)
+
+
+def clip_rows(lanes: Lanes, timeline: Timeline) -> list[dict[str, float | int | str]]:
+    """A row for each frame fed, with its presentation tick: what the table and the CSV hold."""
+    return [
+        {
+            "policy": lane, "clip": n, "start_seconds": clip.start, "end_seconds": clip.end, "frame_index": int(index),
+            "frame_seconds": float(timeline.times[index]), "pts": int(timeline.pts[index]), "shortened": clip.shortened,
+        }
+        for lane, clips in lanes.items() for n, clip in enumerate(clips, 1) for index in clip.frame_index
+    ]  # fmt: skip
+
+
+def clip_title(lane: str, n: int, clip: ClipTimes) -> str:
+    """A clip's name for a person."""
+    return f"{lane}, clip {n + 1} · {time_range(clip.start, clip.end)}"

@@ -1,0 +1,75 @@
+"""The Sampling tab in a browser: the timeline by mouse and keyboard, what it saves, the train view and the draws."""
+
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def tab(page: Any) -> Any:
+    page.click("#tab-sampling-button")
+    page.wait_for_selector("#timeline .clip")
+    return page
+
+
+def detail(tab: Any) -> str:
+    return tab.inner_text("#timeline .tl-detail")
+
+
+def test_a_clicked_clip_opens_its_card_and_moves_the_player(tab: Any) -> None:
+    clip = tab.locator("#timeline .tl-lane.chosen .clip").nth(3)
+    clip.click()
+    tab.wait_for_selector("#clip-card img")
+    assert "clip 4" in tab.inner_text("#clip-card") and "clip 4 of" in detail(tab)
+    tab.wait_for_function("document.querySelector('#player video').currentTime > 0")
+
+
+def test_the_arrow_keys_walk_over_clips_and_enter_opens_one(tab: Any) -> None:
+    tab.focus("#timeline .tl-lane.chosen .clip")
+    assert tab.locator("#timeline .clip[tabindex='0']").count() == 1
+    tab.keyboard.press("ArrowRight")
+    assert "paper: clip 2 of" in detail(tab)
+    tab.keyboard.press("End")
+    last = detail(tab)
+    tab.keyboard.press("ArrowRight")
+    assert detail(tab) == last
+    tab.keyboard.press("ArrowDown")
+    assert detail(tab).startswith("official: clip")
+    tab.keyboard.press("Home")
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector("#clip-card img")
+    assert "official, clip 1" in tab.inner_text("#clip-card")
+
+
+def test_settings_move_the_clips_without_the_model(tab: Any) -> None:
+    tab.click("#settings button")
+    tab.fill("#num-clips input[type=number]", "3")
+    tab.keyboard.press("Enter")
+    tab.wait_for_function("document.querySelectorAll('#timeline .tl-lane.chosen .clip').length == 3")
+    assert tab.inner_text("#sampling-counts dd").strip() == "6"
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png", "csv", "gif"])
+def test_the_timeline_is_saved(tab: Any, suffix: str) -> None:
+    with tab.expect_download() as download:
+        tab.click(f"#timeline-{suffix}")
+    assert download.value.suggested_filename.endswith(f"-timeline.{suffix}")
+    content = download.value.path().read_bytes()
+    assert content.startswith({"svg": b"<?xml", "png": b"\x89PNG", "csv": b"policy,clip", "gif": b"GIF8"}[suffix])
+
+
+def test_training_steps_are_drawn_until_stopped(tab: Any) -> None:
+    tab.click("#train-view button")
+    tab.click("#train-play")
+    tab.wait_for_selector("#train-timeline .clip")
+    tab.wait_for_function("!document.querySelector('#train-timeline .tl-name').innerText.endsWith('step 1')")
+    tab.wait_for_selector("#train-histogram-plot .js-plotly-plot")
+    tab.click("#train-stop")
+
+
+def test_twenty_draws_of_each_size_are_compared(tab: Any) -> None:
+    tab.click("#seed-variance button")
+    tab.fill("#seeds-question textarea, #seeds-question input", "what colour?")
+    tab.click("#seeds")
+    tab.wait_for_function("document.querySelector('#seeds-said').innerText.includes('of 20 draws agree')")
+    tab.wait_for_selector("#seeds-strip-plot .js-plotly-plot")
