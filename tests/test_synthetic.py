@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,22 @@ import numpy as np
 import pytest
 
 from clipbert.data.examples import read_examples
-from clipbert.data.shapes import ACTIONS, COLORS, DIRECTIONS, SHAPES, SLIDE, Act, Figure, box
-from clipbert.data.synthetic import ANSWERS, NUMBERS, SETTINGS, SPLITS, TASKS, make_dataset, make_story, rows
+from clipbert.data.shapes import ACTIONS, COLORS, DIRECTIONS, SHAPES, SLIDE, Act, Figure, box, fits
+from clipbert.data.synthetic import (
+    ANSWERS,
+    LESSONS,
+    NUMBERS,
+    SETTINGS,
+    SHORTS_PER_VIDEO,
+    SPLITS,
+    STILLS_PER_VIDEO,
+    TASKS,
+    make_dataset,
+    make_short,
+    make_still,
+    make_story,
+    rows,
+)
 from clipbert.sampling import sample_clips
 from clipbert.types import Timeline
 from clipbert.video import Video
@@ -20,7 +35,9 @@ from clipbert.video import Video
 STORIES = [make_story(3, "train", index) for index in range(120)]
 ROWS = [rows(story) for story in STORIES]
 QUESTIONS = [(story, row) for story, tasks in zip(STORIES, ROWS, strict=True) for made in tasks.values() for row in made if "question" in row]
-SEEN = [(story, row) for story, tasks in zip(STORIES, ROWS, strict=True) for made in tasks.values() for row in made if "evidence" in row]
+LESSON_STORIES = {kind: [make(3, "train", index) for index in range(200)] for kind, make in (("still", make_still), ("short", make_short))}
+LEARNT = [(story, row) for name, make in LESSONS.items() for story in LESSON_STORIES[name[:5]] for row in make(story)]
+SEEN = LEARNT + [(story, row) for story, tasks in zip(STORIES, ROWS, strict=True) for made in tasks.values() for row in made if "evidence" in row]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +61,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(folder: Path, t
     assert contents(tmp_path / "again") == contents(folder)
     make_dataset(tmp_path / "other", num_videos=3, seed=8)
     other, first = contents(tmp_path / "other"), contents(folder)
-    assert all(other[name] != first[name] for name in other if name.startswith(("videos", "images")))
+    assert all(other[name] != first[name] for name in other if name.startswith(("videos/", "images/", "shorts/")))
 
 
 @pytest.mark.slow
@@ -59,10 +76,10 @@ def test_a_video_does_not_depend_on_how_many_there_are(folder: Path, tmp_path: P
 
 
 def test_no_video_or_image_comes_twice_and_rows_stay_in_their_split(folder: Path) -> None:
-    pictures = [content for name, content in contents(folder).items() if name.startswith(("videos", "images"))]
-    assert len(set(pictures)) == len(pictures) == 12 + 24
+    pictures = [content for name, content in contents(folder).items() if name.startswith(("videos/", "images/", "shorts/"))]
+    assert len(set(pictures)) == len(pictures) == 12 * (1 + STILLS_PER_VIDEO + SHORTS_PER_VIDEO)
     for split in SPLITS:
-        for task in (*TASKS, "stills"):
+        for task in (*TASKS, *LESSONS):
             for row in read(folder, f"{task}_{split}"):
                 path = row.get("video") or row["image"]
                 assert path.split("/")[1].startswith(f"{split}-") and (folder / path).is_file()
@@ -74,10 +91,10 @@ def test_train_val_and_test_tell_different_stories() -> None:
 
 
 def test_every_row_reads_as_a_row_of_the_users_own(folder: Path) -> None:
-    for task in (*TASKS, "stills"):
+    for task in (*TASKS, *LESSONS):
         examples = read_examples(folder / f"{task}_train.jsonl")
         assert len(examples) == len(read(folder, f"{task}_train"))
-        assert all(example.is_image == (task == "stills") for example in examples)
+        assert all(example.is_image == task.startswith("still") for example in examples)
 
 
 def test_the_written_stories_are_the_ones_asked_about(folder: Path) -> None:
@@ -135,8 +152,28 @@ def true_answers(story: Any, question: str) -> set[Any]:
 
 
 def test_each_question_has_one_answer_and_it_is_the_one_given() -> None:
-    for story, row in QUESTIONS:
+    for story, row in [*QUESTIONS, *(pair for pair in LEARNT if "question" in pair[1])]:
         assert true_answers(story, row["question"]) == {row["answer"]}, (story.key, row["question"])
+
+
+def test_stills_and_shorts_are_asked_what_videos_are_asked() -> None:
+    asked = {template(row["question"]) for _, row in LEARNT if "question" in row}
+    assert asked == {template(row["question"]) for _, row in QUESTIONS} - {"how many times does the _ _ _?"}
+    for kind, task in (("still", "stillqa"), ("short", "shortqa")):
+        assert all(LESSONS[task](story) for story in LESSON_STORIES[kind] if len(story.scenes[0].figures) == 1)
+
+
+@pytest.mark.parametrize("size", [(160, 120), (120, 160)])
+def test_all_that_two_acts_can_be_fits_at_a_radius_of_eight(size: tuple[int, int]) -> None:
+    for shape, verb, way in product(SHAPES, ACTIONS, DIRECTIONS):
+        before, after = (Act(verb, 0, 9), Act("slide", 9, 9, way)), (Act("slide", 0, 9, way), Act(verb, 9, 9))
+        assert all(fits(Figure("red", shape, 8, acts=acts), size) for acts in (before, after))
+
+
+def test_who_cannot_both_jump_and_slide_at_full_size_is_drawn_smaller() -> None:
+    acts = Act("jump", 0, 9), Act("slide", 9, 9, "down")
+    assert not fits(Figure("red", "star", 14, acts=acts), (160, 120)) and fits(Figure("red", "star", 11, acts=acts), (160, 120))
+    assert all(fits(figure, story.size) for story in LESSON_STORIES["short"] for _, figure in figures(story))
 
 
 def test_five_choices_hold_the_answer_once() -> None:

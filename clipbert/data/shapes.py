@@ -118,7 +118,7 @@ class Story:
 
     @property
     def path(self) -> str:
-        return {"still": "images/{}.png", "gif": "videos/{}.gif"}.get(self.variant, "videos/{}.mp4").format(self.name)
+        return {"still": "images/{}.png", "short": "shorts/{}.mp4", "gif": "videos/{}.gif"}.get(self.variant, "videos/{}.mp4").format(self.name)
 
     @property
     def num_frames(self) -> int:
@@ -235,6 +235,12 @@ def reach(figure: Figure) -> Box:
     frames = [0, *(act.first_frame + i for act in figure.acts for i in range(act.num_frames + 1))]
     lefts, tops, rights, bottoms = zip(*{b for i in frames if (b := box(figure, i))}, strict=True)
     return min(lefts), min(tops), max(rights), max(bottoms)
+
+
+def fits(figure: Figure, size: tuple[int, int]) -> bool:
+    """Whether a picture of (width, height) has room for all that `figure` does."""
+    left, top, right, bottom = reach(figure)
+    return right - left <= size[0] and bottom - top <= size[1] - size[1] // SKY_PART
 
 
 def place(figures: Sequence[Figure], size: tuple[int, int], rng: random.Random) -> tuple[Figure, ...]:

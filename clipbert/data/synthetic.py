@@ -12,14 +12,18 @@ about differ in colour and in shape; no colour and shape come in two scenes.
 Bystanders may share a colour or a shape, so a question that names only one of
 them is asked only where the story holds it once.  Everything follows from the
 story's key, "seed/split/index".
+
+Beside the videos are what is easier to learn from first: stills, and shorts of
+one scene, where any clip sees the answer.
 """
 
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import product
 from multiprocessing import get_context
@@ -29,19 +33,22 @@ import av
 import numpy as np
 import PIL
 
-from clipbert.data.shapes import ACTIONS, COLORS, DIRECTIONS, GROUND, SHAPES, SKY, Act, Figure, Scene, Story, box, pictures, place, write_video
+from clipbert.data.shapes import ACTIONS, COLORS, DIRECTIONS, GROUND, SHAPES, SKY, Act, Figure, Scene, Story, box, fits, pictures, place, write_video
 
 SPLITS = ("train", "val", "test")
 LANDSCAPE, PORTRAIT = (160, 120), (120, 160)  # width, height
 VARIANTS = {1: "portrait", 3: "gif", 5: "rotated", 9: "long", 11: "portrait", 13: "gif"}  # by index modulo 20; the others are "landscape"
 LONG_SECONDS = 60
+CLOSE_UP = 36  # the largest radius of a still
 ACTING = ("repeat", "count", "transition", "slide")
-STILLS_PER_VIDEO = 2
+STILLS_PER_VIDEO, SHORTS_PER_VIDEO = 8, 4
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 SETTINGS = {"day": "by day", "evening": "in the evening", "night": "at night"}
 ANSWERS = (*COLORS, *SHAPES, *GROUND, *SKY, *NUMBERS[:5], *ACTIONS, "slide", *DIRECTIONS)
 """Every answer to an open-ended question; counts (1 to 10) and choices are apart."""
 Row = dict[str, object]
+Plan = tuple[str, list[str], float]
+"""Kind of a scene, its acts, seconds of each act or of the whole."""
 
 
 def make_story(seed: int, split: str, index: int) -> Story:
@@ -50,16 +57,7 @@ def make_story(seed: int, split: str, index: int) -> Story:
     rng = random.Random(key)
     variant = VARIANTS.get(index % 20, "landscape")
     fps = 10 if variant in ("gif", "long") else rng.choice((10, 12, 15))
-    once, then = rng.sample([*ACTIONS, "slide"], 2)
-    repeated, counted = rng.sample([verb for verb in ACTIONS if verb not in (once, then)], 2)
-    plans: list[tuple[str, list[str], float]] = [  # kind, acts, seconds of each act or of the whole
-        ("repeat", [repeated] * rng.randint(2, 3), 0.6),
-        ("count", [counted] * rng.randint(1, 10), 0.4),
-        ("transition", [once, then], 0.9),
-        ("slide", ["slide"], 1.6),
-        ("group", [], 1.0),
-        ("still", [], 1.0),
-    ]
+    plans = _plans(rng)
     leads = list(zip(rng.sample(sorted(COLORS), len(plans)), rng.sample(sorted(SHAPES), len(plans)), strict=True))
     others = [pair for pair in product(COLORS, SHAPES) if pair not in leads]
     rng.shuffle(others)
@@ -78,16 +76,46 @@ def make_story(seed: int, split: str, index: int) -> Story:
     return Story(key, variant, size, fps, tuple(scenes))
 
 
+def _plans(rng: random.Random) -> list[Plan]:
+    once, then = rng.sample([*ACTIONS, "slide"], 2)
+    repeated, counted = rng.sample([verb for verb in ACTIONS if verb not in (once, then)], 2)
+    return [
+        ("repeat", [repeated] * rng.randint(2, 3), 0.6),
+        ("count", [counted] * rng.randint(1, 10), 0.4),
+        ("transition", [once, then], 0.9),
+        ("slide", ["slide"], 1.6),
+        ("group", [], 1.0),
+        ("still", [], 1.0),
+    ]
+
+
 def make_still(seed: int, split: str, index: int) -> Story:
-    """A story of one frame: a group, and in half of them a second one."""
+    """A story of one frame: in half of them one figure of any size, else one to five alike and up to two others (pairs beside less than three)."""
     key = f"{seed}/{split}/{index}"
     rng = random.Random(f"{key}/still")
-    first, second = rng.sample(list(product(COLORS, SHAPES)), 2)
-    alike, also = rng.randint(1, 3), rng.randint(0, 3) * rng.randint(0, 1)
     size = LANDSCAPE if rng.random() < 0.8 else PORTRAIT
-    figures = [Figure(*first, rng.randint(7, 12))] * alike + [Figure(*second, rng.randint(7, 12))] * also
+    first, *others = rng.sample(list(product(COLORS, SHAPES)), rng.randint(1, 3))
+    if rng.random() < 0.5:
+        alike, figures = 1, [Figure(*first, rng.randint(8, CLOSE_UP))]
+    else:
+        alike = rng.randint(1, 5)
+        figures = [Figure(*first, rng.randint(6, 10 if alike > 2 else 14))] * alike
+        for other in others:
+            figures += [Figure(*other, rng.randint(7, 10))] * (1 if alike > 2 else rng.randint(1, 2))
     scene = Scene("group", 0, 1, rng.choice(list(GROUND)), rng.choice(list(SKY)), place(figures, size, rng), alike, rng.getrandbits(32))
     return Story(key, "still", size, 1, (scene,))
+
+
+def make_short(seed: int, split: str, index: int) -> Story:
+    """A story of one scene in which somebody acts."""
+    key = f"{seed}/{split}/{index}"
+    rng = random.Random(f"{key}/short")
+    fps = rng.choice((10, 12, 15))
+    kind, verbs, seconds = rng.choice([plan for plan in _plans(rng) if plan[0] in ACTING])
+    pairs = rng.sample(list(product(COLORS, SHAPES)), rng.randint(1, 3))
+    size = LANDSCAPE if rng.random() < 0.8 else PORTRAIT
+    scene = _make_scene(rng, kind, 0, pairs, verbs, round(seconds * fps), round(0.2 * fps), size)
+    return Story(key, "short", size, fps, (scene,))
 
 
 def _make_scene(
@@ -102,7 +130,10 @@ def _make_scene(
     radii = [rng.randint(smallest, largest), *(rng.randint(7, 12) for _ in pairs[1:])]
     figures = [Figure(*pair, radius) for pair, radius in zip(pairs, radii, strict=True)]
     num_alike = rng.randint(1, 5) if kind == "group" else 1
-    cast = [*[Figure(*pairs[0], radii[0], acts=tuple(acts))] * num_alike, *figures[1:]]
+    lead = Figure(*pairs[0], radii[0], acts=tuple(acts))
+    while not fits(lead, size):  # the largest cannot both jump and slide up
+        lead = replace(lead, radius=lead.radius - 1)
+    cast = [*[lead] * num_alike, *figures[1:]]
     num_frames = max(start - first_frame, 5 * rest) if verbs else steps
     places = rng.choice(list(GROUND)), rng.choice(list(SKY))
     return Scene(kind, first_frame, num_frames, *places, place(cast, size, rng), num_alike, rng.getrandbits(32))
@@ -145,9 +176,13 @@ def evidence(story: Story, figures: Iterable[Figure], frames: tuple[int, int], w
 
 def _row(story: Story, question: str, answer: str | int, answer_type: str, needs: str, seen: Row, choices: list[str] | None = None) -> Row:
     return {
-        "video": story.path, "question": question, "answer": answer, **({"choices": choices} if choices else {}),
+        _field(story): story.path, "question": question, "answer": answer, **({"choices": choices} if choices else {}),
         "answer_type": answer_type, "needs": needs, "evidence": seen,
     }  # fmt: skip
+
+
+def _field(story: Story) -> str:
+    return "image" if story.variant == "still" else "video"
 
 
 def _choices(rng: random.Random, answer: str, others: Iterable[str]) -> list[str]:
@@ -189,21 +224,27 @@ def direction(story: Story, rng: random.Random) -> list[Row]:
     return [_row(story, f"which way does the {scene.lead.name} slide?", scene.lead.acts[0].direction, "direction", "order", seen)]
 
 
+FRAME_QUESTIONS: list[tuple[str, str, Callable[[Scene, Figure], tuple[str, str]]]] = [
+    ("object", "color", lambda scene, figure: (f"what is the {figure.color} thing?", figure.shape)),
+    ("color", "shape", lambda scene, figure: (f"what color is the {figure.shape}?", figure.color)),
+    ("location", "shape", lambda scene, figure: (f"where is the {figure.shape}?", scene.location)),
+]
+"""Answer type, by what the figure is named, the question and its answer."""
+
+
 def frameqa(story: Story, rng: random.Random) -> list[Row]:
     """One question for each of TGIF-QA's types: object, color, location, number."""
-    asked: list[tuple[str, str, Callable[[Scene, Figure], tuple[str, str]]]] = [
-        ("object", "color", lambda scene, figure: (f"what is the {figure.color} thing?", figure.shape)),
-        ("color", "shape", lambda scene, figure: (f"what color is the {figure.shape}?", figure.color)),
-        ("location", "shape", lambda scene, figure: (f"where is the {figure.shape}?", scene.location)),
-    ]
-    rows = []
-    for answer_type, by, ask in asked:
-        candidates = _alone(story, by)
-        if candidates:
-            scene, figure = rng.choice(candidates)
-            seen = evidence(story, [figure], (scene.first_frame, scene.end_frame), [getattr(figure, by)])
-            rows.append(_row(story, *ask(scene, figure), answer_type, "frame", seen))
-    return [*rows, _number(story, "number")]
+    return [*(rng.choice(asked) for asked in _frame_rows(story) if asked), _number(story, "number")]
+
+
+def _frame_rows(story: Story) -> list[list[Row]]:
+    """All that can be asked, by type."""
+
+    def row(scene: Scene, figure: Figure, answer_type: str, by: str, question: str, answer: str) -> Row:
+        seen = evidence(story, [figure], (scene.first_frame, scene.end_frame), [getattr(figure, by)])
+        return _row(story, question, answer, answer_type, "frame", seen)
+
+    return [[row(*pair, answer_type, by, *ask(*pair)) for pair in _alone(story, by)] for answer_type, by, ask in FRAME_QUESTIONS]
 
 
 def _alone(story: Story, by: str) -> list[tuple[Scene, Figure]]:
@@ -226,24 +267,27 @@ def _number(story: Story, answer_type: str) -> Row:
 def openqa(story: Story, rng: random.Random) -> list[Row]:
     """One question for each of MSRVTT-QA's types: what, who, how, where, when."""
     repeat, counted, slide = (story.scene(kind) for kind in ("repeat", "count", "slide"))
-
-    def row(scene: Scene, question: str, answer: str, answer_type: str, needs: str, words: str) -> Row:
-        frames = scene.acting_frames if needs == "motion" else (scene.first_frame, scene.end_frame)
-        return _row(story, question, answer, answer_type, needs, evidence(story, [scene.lead], frames, words.split()))
-
     asked = slide if rng.randrange(7) == 0 else rng.choice((repeat, counted))  # each of the 7 verbs is equally often the answer
-    what, who, where, when = (rng.choice((repeat, counted)) for _ in range(4))
-    if rng.random() < 0.5:
-        first = row(asked, f"what does the {asked.lead.name} do?", asked.verbs[0], "what", "motion", asked.lead.name)
-    else:
-        first = row(what, f"what color is the shape that {what.verbs[0]}s?", what.lead.color, "what", "motion", f"{what.verbs[0]}s")
-    return [
-        first,
-        row(who, f"who {who.verbs[0]}s?", who.lead.shape, "who", "motion", f"{who.verbs[0]}s"),
-        _number(story, "how"),
-        row(where, f"where does the {where.lead.name} {where.verbs[0]}?", where.location, "where", "frame", where.lead.name),
-        row(when, f"when does the {when.lead.name} {when.verbs[0]}?", when.daytime, "when", "frame", when.lead.name),
-    ]
+    what, who, where, when = (_open_rows(story, rng.choice((repeat, counted))) for _ in range(4))
+    first = _open_rows(story, asked)["does"] if rng.random() < 0.5 else what["color"]
+    return [first, who["who"], _number(story, "how"), where["where"], when["when"]]
+
+
+def _open_rows(story: Story, scene: Scene) -> dict[str, Row]:
+    """What can be asked about a scene with one verb."""
+    lead, verb = scene.lead, scene.verbs[0]
+
+    def row(question: str, answer: str, answer_type: str, needs: str, words: str) -> Row:
+        frames = scene.acting_frames if needs == "motion" else (scene.first_frame, scene.end_frame)
+        return _row(story, question, answer, answer_type, needs, evidence(story, [lead], frames, words.split()))
+
+    return {
+        "does": row(f"what does the {lead.name} do?", verb, "what", "motion", lead.name),
+        "color": row(f"what color is the shape that {verb}s?", lead.color, "what", "motion", f"{verb}s"),
+        "who": row(f"who {verb}s?", lead.shape, "who", "motion", f"{verb}s"),
+        "where": row(f"where does the {lead.name} {verb}?", scene.location, "where", "frame", lead.name),
+        "when": row(f"when does the {lead.name} {verb}?", scene.daytime, "when", "frame", lead.name),
+    }
 
 
 def choice(story: Story, rng: random.Random) -> list[Row]:
@@ -283,20 +327,51 @@ def paragraphs(story: Story, rng: random.Random) -> list[Row]:
     return [{"video": story.path, "caption": ". ".join(caption(scene) for scene in story.scenes if scene.kind != "filler") + "."}]
 
 
-def stills(story: Story) -> Row:
-    """A caption of a one-frame story, naming all that is in it."""
+def stills(story: Story) -> list[Row]:
+    """Images with captions that name all that is in them, for pre-training."""
     scene = story.scenes[0]
-    groups = [scene.figures[: scene.num_alike], scene.figures[scene.num_alike :]]
-    subjects = " and ".join(_subject(group[0], len(group)) for group in groups if group)
-    seen = evidence(story, scene.figures, (0, 1), [word for group in groups if group for word in _subject(group[0], len(group)).split()[1:]])
-    return {"image": story.path, "caption": f"{subjects} {_setting(scene.location, scene.daytime)}", "evidence": seen}
+    groups = Counter(figure.name for figure in scene.figures)
+    said = [_subject(next(f for f in scene.figures if f.name == name), number) for name, number in groups.items()]
+    subjects = " and ".join(said)
+    seen = evidence(story, scene.figures, (0, 1), [word for subject in said for word in subject.split()[1:]])
+    return [{"image": story.path, "caption": f"{subjects} {_setting(scene.location, scene.daytime)}", "evidence": seen}]
+
+
+def stillqa(story: Story) -> list[Row]:
+    """All that frameqa could ask about an image; of one figure alone not the number."""
+    asked = [row for rows_of_type in _frame_rows(story) for row in rows_of_type]
+    return asked + [_number(story, "number")] * (len(story.scenes[0].figures) > 1)
+
+
+def shorts(story: Story) -> list[Row]:
+    """Videos of one acting scene with its caption."""
+    return captions(story, random.Random())
+
+
+def shortqa(story: Story) -> list[Row]:
+    """All that frameqa, openqa and direction could ask about a short."""
+    asked = [row for rows_of_type in _frame_rows(story) for row in rows_of_type]
+    scene = story.scenes[0]
+    if len(set(scene.verbs)) == 1:
+        asked += _open_rows(story, scene).values()
+    return asked + (direction(story, random.Random()) if scene.kind == "slide" else [])
+
+
+def shortchoice(story: Story) -> list[Row]:
+    """Repeated action or state transition in a short, 5 choices."""
+    make = {"repeat": action, "transition": transition}.get(story.scenes[0].kind)
+    return make(story, random.Random(f"{story.key}/shortchoice")) if make else []
 
 
 TASKS: dict[str, Callable[[Story, random.Random], list[Row]]] = {
     "action": action, "transition": transition, "count": count, "direction": direction, "frameqa": frameqa, "openqa": openqa,
     "choice": choice, "captions": captions, "paragraphs": paragraphs,
 }  # fmt: skip
-"""Files of rows, one for each split, beside "stills"."""
+"""Files of rows about the videos, one for each split."""
+LESSONS: dict[str, Callable[[Story], list[Row]]] = {
+    "stills": stills, "stillqa": stillqa, "shorts": shorts, "shortqa": shortqa, "shortchoice": shortchoice,
+}  # fmt: skip
+"""Files of rows about what is beside the videos."""
 
 
 def rows(story: Story) -> dict[str, list[Row]]:
@@ -319,14 +394,14 @@ def make_dataset(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         state = "" if (folder / "README.md").is_file() else " and has no README.md, as after an interrupted run"
         raise ValueError(f"the folder to write must be new or empty; {folder} is not{state}. Name another, or delete it first.")
-    for name in ("videos", "images"):
+    for name in ("videos", "images", "shorts"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     held_out = max(num_videos // 10, 1)
     counts: dict[str, int] = {}
     with ExitStack() as stack:
         pool = stack.enter_context(ProcessPoolExecutor(num_workers, get_context("spawn"))) if num_workers > 1 else None
         for split, total in zip(SPLITS, (num_videos - 2 * held_out, held_out, held_out), strict=True):
-            files = {task: stack.enter_context(open(folder / f"{task}_{split}.jsonl", "w")) for task in (*TASKS, "stills", "stories")}
+            files = {task: stack.enter_context(open(folder / f"{task}_{split}.jsonl", "w")) for task in (*TASKS, *LESSONS, "stories")}
             make = partial(_make_video, folder, seed, split)
             for done, made in enumerate(pool.map(make, range(total), chunksize=4) if pool else map(make, range(total)), 1):
                 for task, task_rows in made.items():
@@ -345,12 +420,16 @@ def _make_video(folder: Path, seed: int, split: str, index: int) -> dict[str, li
     images = [make_still(seed, split, STILLS_PER_VIDEO * index + i) for i in range(STILLS_PER_VIDEO)]
     for still in images:
         next(pictures(still))[0].save(folder / still.path)
-    return {**rows(story), "stills": [stills(still) for still in images], "stories": [asdict(story)]}
+    brief = [make_short(seed, split, SHORTS_PER_VIDEO * index + i) for i in range(SHORTS_PER_VIDEO)]
+    for short in brief:
+        write_video(short, folder / short.path)
+    taught = {name: [row for one in (images if "still" in name else brief) for row in make(one)] for name, make in LESSONS.items()}
+    return {**rows(story), **taught, "stories": [asdict(story)]}
 
 
 def _readme(num_videos: int, seed: int, counts: dict[str, int]) -> str:
-    said = {name: (make.__doc__ or "").splitlines()[0] for name, make in TASKS.items()}
-    said |= {"stills": "Images with captions, for pre-training.", "stories": "What each video shows; every row follows from it."}
+    said = {name: (make.__doc__ or "").splitlines()[0] for name, make in (TASKS | LESSONS).items()}
+    said |= {"stories": "What each video shows; every row follows from it."}
     files = "\n".join(
         f"| {name}_SPLIT.jsonl | {text} | {' | '.join(str(counts[f'{name}_{s}.jsonl']) for s in SPLITS)} |" for name, text in said.items()
     )
