@@ -1,0 +1,63 @@
+"""Learning: from random weights to answers on pictures never seen, in seconds; the same seed learns the same."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from clipbert.data.examples import read_examples
+from clipbert.data.shapes import GROUND, pictures
+from clipbert.data.synthetic import make_still, stillqa
+from clipbert.data.video_store import open_store
+from clipbert.evaluate import evaluate
+from clipbert.predict import Predictor
+from train.settings import read_settings
+from train.train import train
+
+ROOT = Path(__file__).parent.parent
+CONFIG = ROOT / "train" / "configs" / "synthetic_stills.yaml"
+TINY = {"hidden_size": 48, "num_hidden_layers": 2, "intermediate_size": 96, "image_size": 48}
+
+
+@pytest.fixture(scope="module")
+def stills(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures to learn from and others to be asked about, each with its questions."""
+    folder = tmp_path_factory.mktemp("stills")
+    (folder / "images").mkdir()
+    for split, number in (("train", 240), ("test", 60)):
+        rows: list[dict[str, Any]] = []
+        for index in range(number):
+            story = make_still(0, split, index)
+            next(pictures(story))[0].resize((80, 60)).save(folder / story.path)
+            rows += [row for row in stillqa(story) if row["answer_type"] == "location"][:1]
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "answers.json").write_text(json.dumps({place: index for index, place in enumerate(GROUND)}))
+    return folder
+
+
+def learn(stills: Path, output: Path, *overrides: str) -> Path:
+    """The last checkpoint of the first lesson's recipe on `stills`."""
+    settings = yaml.safe_load(CONFIG.read_text())
+    settings["model"]["config"] |= TINY
+    settings["train"] = [{"task": "qa", "annotations": f"{stills}/train.jsonl", "videos": str(stills), "vocabulary": f"{stills}/answers.json"}]
+    settings["run"] = {"output": str(output), "max_steps": 60, "num_workers": 0, "log_every": 30}
+    (output.parent / f"{output.name}.yaml").write_text(yaml.safe_dump(settings))
+    assert train(read_settings(output.parent / f"{output.name}.yaml", overrides)) == 0
+    return max(output.glob("step_*"))
+
+
+def test_in_seconds_it_learns_where_something_is(stills: Path, tmp_path: Path) -> None:
+    model = learn(stills, tmp_path / "run", "engine.precision=fp32")
+    examples = read_examples(stills / "test.jsonl")
+    best = max(row.metrics["accuracy"] for row in evaluate(Predictor.from_pretrained(model), examples, open_store(stills), "qa"))
+    assert best > 0.6, f"{best:.2f} of {len(examples)} answers are right; one place of {len(GROUND)} at random is {1 / len(GROUND):.2f}"
+
+
+def test_the_same_seed_learns_the_same(stills: Path, tmp_path: Path) -> None:
+    logs = []
+    for run, seed in (("one", 1), ("two", 1), ("other", 2)):
+        learn(stills, tmp_path / run, "run.max_steps=4", f"run.seed={seed}")
+        logs.append([json.loads(line)["loss"] for line in (tmp_path / run / "log.jsonl").read_text().splitlines()])
+    assert logs[0] == logs[1] != logs[2]
