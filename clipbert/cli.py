@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--num-clips", type=int, metavar="N", help="N_test, 1 to 256 (default: the model's own)")
     ask.add_argument("--aggregate", metavar="G", help="mean, max or lse (default: the model's own)")
     _sampling_options(ask)
+    commands.session_options(ask)
 
     sample = add(
         "sample", _sample, "Show which frames a sampling policy looks at.", "clipbert sample clip.mp4 --num-clips 4 --policy centered --json"
@@ -184,12 +185,14 @@ def _ask(args: argparse.Namespace) -> Command:
     require_text(args.question, "question")
     if args.choices is not None:
         check_choices(args.choices)
+    commands.check_session_files(args)
     _check_video(args)
     predictor = load_predictor(args)
     video = predictor.encode(
         args.video, backend=args.backend, progress=show_progress, **given(args, "num_clips", "num_frames", "fps", "policy", "seed")
     )
     prediction = predictor.answer(video, args.question, choices=args.choices, aggregation=args.aggregate, seed=args.seed or 0)
+    commands.write_session(args, predictor)
     seed = predictor.sampling.seed if args.seed is None else args.seed
     return answer_result(predictor, video, prediction, args.question, seed), show.answer
 

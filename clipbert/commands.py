@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -36,6 +37,49 @@ def quiet_loading() -> None:
 def show_progress(stage: str, done: int, total: int) -> None:
     if sys.stderr.isatty():
         print(f"\r{stage} {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+def session_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--session", type=Path, metavar="FILE", help="also write a session zip: settings, result and the frames used, no video")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="also write the result as one HTML file that works offline")
+
+
+def check_session_files(args: argparse.Namespace) -> None:
+    """Fail before a model runs.  Raises ValueError."""
+    for option, path, suffix in (("--session", args.session, ".zip"), ("--report", args.report, ".html")):
+        if path is not None and path.suffix.lower() != suffix:
+            raise ValueError(f"{option} writes a {suffix} file, got {path}; name it {path.with_suffix(suffix)}.")
+        if path is not None and not path.parent.is_dir():
+            raise ValueError(f"{option}: there is no folder {path.parent}; make it first.")
+        if path is not None:
+            _needs_pictures(option)
+
+
+def _needs_pictures(option: str) -> None:
+    for package in ("matplotlib", "plotly"):
+        if importlib.util.find_spec(package) is None:
+            raise ValueError(f"{option} needs {package}, which is not installed; pip install 'clipbert[app]'.")
+
+
+def write_session(args: argparse.Namespace, predictor: Any) -> None:
+    """The files that `ask` was told to write; frames and logits come from the predictor's caches."""
+    if args.session is None and args.report is None:
+        return
+    from clipbert.session import ExplorerSession
+
+    session = ExplorerSession.of(
+        predictor, args.video, args.question, task="open" if args.choices is None else "choices", candidates=args.choices or (),
+        aggregation=args.aggregate, **given(args, "num_clips", "num_frames", "fps", "policy", "seed"),
+    )  # fmt: skip
+    result = session.run(predictor, args.video)
+    if args.session is not None:
+        from clipbert.session_file import save_session
+
+        save_session(result, args.session)
+    if args.report is not None:
+        from clipbert.viz.report import save_report
+
+        save_report(result, args.report)
 
 
 def index_options(parser: argparse.ArgumentParser) -> None:

@@ -25,6 +25,7 @@ class PerClipModel(Protocol):
     name: str
     fingerprint: str
     dtype: torch.dtype  # it computes in
+    image_size: int  # longer side, in pixels, to which frames are resized
     heads: dict[str, str]  # head name -> kind, as in HeadConfig
 
     def encode(self, frames: UInt8[Tensor, "F 3 H W"]) -> Float[Tensor, "F h w D"]:
@@ -56,7 +57,7 @@ class ClipBertPerClip:
     """ClipBERT behind `PerClipModel`: BatchNorm folded, channels-last, in chunks of a bounded size."""
 
     def __init__(self, model: ClipBertForSequenceClassification, processor: ClipBertProcessor, *, name: str, device: str, dtype: str) -> None:
-        self.name, self.processor = name, processor
+        self.name, self.processor, self.image_size = name, processor, processor.image_size
         self.device, self.dtype = _device(device), _dtype(dtype, _device(device))
         self.model = model.eval()
         torch.nn.Module.to(self.model, self.device)

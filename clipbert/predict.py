@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from clipbert.aggregation import AGGREGATIONS, aggregate, shapley
 from clipbert.config import ClipBertConfig, check_known
 from clipbert.model import ClipBertForSequenceClassification
 from clipbert.per_clip import ClipBertPerClip, PerClipModel
-from clipbert.processing import ClipBertProcessor
+from clipbert.processing import ClipBertProcessor, resize_and_pad, resized
 from clipbert.sampling import ClipTimes, sample_clips, sweep_plan
 from clipbert.source import Source, digest, source_of
 from clipbert.tasks import TASKS, check_choices, choices_as_answers, match_log_odds, require_text
@@ -194,6 +194,22 @@ class Predictor:
                     for i, frame in pictures.items():
                         self.frames.put((source.key, i), frame)
                         yield i, frame
+
+    def clip_pictures(
+        self, video: str | Path | Image.Image, encoded: EncodedVideo, *, backend: str | None = None
+    ) -> tuple[UInt8[Tensor, "N T 3 S S"], tuple[int, int]]:
+        """The frames of each clip as the model gets them, from the cache where it has them; and the (height, width) that is no padding.
+
+        Raises VideoError.
+        """
+        source, side = source_of(video, backend), self.model.image_size
+        timeline, _ = source.timeline()
+        picked = torch.searchsorted(timeline.times, encoded.times.contiguous())
+        small, size = {}, (side, side)
+        for i, frame in self._frames(source, sorted(set(picked.flatten().tolist()))):
+            small[i] = resize_and_pad(frame[None], side)[0].round().clamp(0, 255).to(torch.uint8)
+            size = resized(frame.shape[-2], frame.shape[-1], side)
+        return torch.stack([torch.stack([small[i] for i in clip]) for clip in picked.tolist()]), size
 
     def clip_logits(self, video: EncodedVideo, texts: Sequence[str], head: str) -> Float[Tensor, "M N J"]:
         """Each clip's logits for each text, from the cache where it has them."""

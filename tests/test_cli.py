@@ -14,6 +14,7 @@ from tiny import tiny_model, tiny_processor
 
 from clipbert.cli import main
 from clipbert.doctor import examine
+from clipbert.session_file import load_session
 
 VIDEO = str(GOLDEN / "video_a30.mp4")
 
@@ -63,6 +64,21 @@ def test_ask_gives_the_documented_json(capsys: pytest.CaptureFixture[str], model
 def test_ask_prints_a_table_with_bars(capsys: pytest.CaptureFixture[str], model_dir: str) -> None:
     code, out, _ = run(capsys, "ask", VIDEO, "what colour?", "--model", model_dir, "--choices", "red", "blue")
     assert code == 0 and "█" in out and "contribution (nats)" in out and model_dir in out
+
+
+def test_ask_writes_a_session_and_a_report(capsys: pytest.CaptureFixture[str], model_dir: str, tmp_path: Path) -> None:
+    session, page = tmp_path / "s.zip", tmp_path / "r.html"
+    argv = ("ask", VIDEO, "what colour?", "--model", model_dir, "--num-clips", "3", "--session", str(session), "--report", str(page), "--json")
+    code, out, err = run(capsys, *argv)
+    kept = load_session(session)
+    assert code == 0 and err == "" and "<svg" in page.read_text()
+    assert kept.scores.tolist() == json.loads(out)["scores"] and kept.session.num_clips == 3
+
+
+@pytest.mark.parametrize("option, name", [("--session", "s.txt"), ("--report", "none/r.html")])
+def test_ask_refuses_a_file_it_cannot_write_before_it_runs(capsys: pytest.CaptureFixture[str], option: str, name: str, tmp_path: Path) -> None:
+    code, out, err = run(capsys, "ask", VIDEO, "what?", "--model", "none", option, str(tmp_path / name))
+    assert code == 2 and out == "" and err.startswith(f"clipbert: {option}") and err.count("\n") == 1
 
 
 def test_ask_takes_a_photo(capsys: pytest.CaptureFixture[str], model_dir: str, tmp_path: Path) -> None:

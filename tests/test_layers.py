@@ -44,7 +44,11 @@ LAYERS = (
         "viz.sampling",
         "viz.rankings",
         "viz.figures",
+        "viz.strip",
+        "viz.report",
         "viz",
+        "session",
+        "session_file",
     ),
     ("show", "results", "commands", "cli", "__main__", "__init__"),
 )

@@ -1,5 +1,7 @@
 """Pictures of an answer: its candidates, each clip's part in it, how it settled."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -28,6 +30,24 @@ def answer_bars(prediction: Prediction, *, model: str, num_answers: int = 5) -> 
         percent_axis("probability (%)", percents),
         Axis("", "category", tuple(row["answer"] for row in rows)),
         (Bars(rows, "answer", "probability_percent", "{answer}\n{probability_percent:.1f} %", horizontal=True, label="label"),),
+    )  # fmt: skip
+
+
+def match_bars(texts: Sequence[str], scores: Float[Tensor, " K"], *, model: str) -> Chart:
+    """How well each text describes the video, best first."""
+    order = scores.argsort(descending=True).tolist()
+    values = [float(scores[k]) for k in order]
+    rows: list[Row] = [
+        {"rank": rank, "text": texts[k], "score_log_odds": value, "place": f"{rank}. {texts[k]}", "label": f"{value:+.2f}"}
+        for rank, (k, value) in enumerate(zip(order, values, strict=True), 1)
+    ]
+    low, high = min(*values, 0.0), max(*values, 0.0)
+    room = 0.2 * max(high - low, 0.1)
+    return Chart(
+        "Match of each text", model, "above 0 the model leans to a match", rows,
+        Axis("match score (log-odds)", limits=(low - room, high + room)),
+        Axis("", "category", tuple(row["place"] for row in rows)),
+        (Bars(rows, "place", "score_log_odds", "{rank}. {text}\n{score_log_odds:+.2f} log-odds", horizontal=True, label="label"),),
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ one by `print_figure(chart, width="column")`; a file by `save(chart, path)`; a
 table for screen readers by `to_table(chart.rows)`.
 """
 
-from clipbert.viz.answers import answer_bars, answer_over_clips, clip_contributions, logits_heat
+from clipbert.viz.answers import answer_bars, answer_over_clips, clip_contributions, logits_heat, match_bars
 from clipbert.viz.chart import Chart
 from clipbert.viz.export import save, to_csv, to_table
 from clipbert.viz.prints import print_bytes, print_figure
@@ -41,6 +41,7 @@ __all__ = [
     "draw_gaps",
     "draw_positions",
     "logits_heat",
+    "match_bars",
     "ntest_curve",
     "ntest_matrix",
     "policy_lanes",

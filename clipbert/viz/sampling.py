@@ -10,7 +10,7 @@ from clipbert.types import Timeline
 from clipbert.viz.chart import Axis, Bars, Chart, Points, Row, percent_axis
 from clipbert.viz.style import plain, time_range
 
-SEEDED = ("random", "stratified")
+SEEDED = ("random", "official-random", "stratified")
 CLIPS, SAME, OTHER = "clips", "the most given answer", "another answer"
 POSITION_BINS, SHARE_BINS = 50, 25
 
