@@ -5,6 +5,7 @@ stand between the stages: decoded frames, frame features, clip logits.  A new
 question never decodes or runs the CNN again; a new aggregation runs no model.
 """
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from clipbert.aggregation import AGGREGATIONS, aggregate, shapley
+from clipbert.aggregation import AGGREGATIONS, aggregate, match_shapley, shapley
 from clipbert.config import ClipBertConfig, check_known
 from clipbert.model import ClipBertForSequenceClassification
 from clipbert.per_clip import ClipBertPerClip, PerClipModel
@@ -30,32 +31,39 @@ from clipbert.video import VideoError
 MODELS = Path(__file__).parent / "models"
 BUNDLED = ("real", "synthetic")
 FRAMES_AT_ONCE = 32
+ENTRY_BYTES = 512  # what a cached tensor and its key weigh besides the numbers
 Progress = Callable[[str, int, int], None]  # stage, done, total
 
 
 class _Cache:
-    """Least recently used values up to a number of bytes; counts hits and misses."""
+    """Least recently used values up to a number of bytes, for several threads; counts hits and misses."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes, self.bytes, self.hits, self.misses = max_bytes, 0, 0, 0
         self._values: OrderedDict[Any, Tensor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __contains__(self, key: Any) -> bool:
+        return key in self._values
 
     def get(self, key: Any) -> Tensor | None:
-        value = self._values.get(key)
-        if value is None:
-            self.misses += 1
-        else:
-            self.hits += 1
-            self._values.move_to_end(key)
-        return value
+        with self._lock:
+            value = self._values.get(key)
+            if value is None:
+                self.misses += 1
+            else:
+                self.hits += 1
+                self._values.move_to_end(key)
+            return value
 
     def put(self, key: Any, value: Tensor) -> None:
-        if key in self._values or value.nbytes > self.max_bytes:
-            return
-        self._values[key] = value
-        self.bytes += value.nbytes
-        while self.bytes > self.max_bytes:
-            self.bytes -= self._values.popitem(last=False)[1].nbytes
+        with self._lock:
+            if key in self._values or value.nbytes + ENTRY_BYTES > self.max_bytes:
+                return
+            self._values[key] = value
+            self.bytes += value.nbytes + ENTRY_BYTES
+            while self.bytes > self.max_bytes:
+                self.bytes -= self._values.popitem(last=False)[1].nbytes + ENTRY_BYTES
 
 
 @dataclass(frozen=True)
@@ -120,6 +128,14 @@ class Predictor:
         An image is a one-frame video.  Clips that cannot be decoded are left
         out and named in `notices`.  Raises VideoError if no clip can.
         """
+        source, clips, used = self.plan_clips(video, num_clips=num_clips, num_frames=num_frames, fps=fps, policy=policy, seed=seed, backend=backend)
+        return self.encode_clips(source, clips, used, progress)
+
+    def plan_clips(
+        self, video: str | Path | Image.Image, *, num_clips: int | None = None, num_frames: int | None = None, fps: float | None = None,
+        policy: str | None = None, seed: int | None = None, backend: str | None = None,
+    ) -> tuple[Source, list[ClipTimes], str]:  # fmt: skip
+        """The video, the clips that `encode` would take of it, and the policy's name.  Raises VideoError."""
         given = {"num_clips": num_clips, "num_frames": num_frames, "fps": fps, "policy": policy, "seed": seed}
         settings = replace(self.sampling, **{k: v for k, v in given.items() if v is not None})
         source = source_of(video, backend)
@@ -128,9 +144,10 @@ class Predictor:
             timeline, num_clips=settings.num_clips, num_frames=settings.num_frames, fps=settings.fps, policy=settings.policy,
             generator=torch.Generator().manual_seed(settings.seed),
         )  # fmt: skip
-        return self._encode_clips(source, clips, settings.policy, progress)
+        return source, list(clips), settings.policy
 
-    def _encode_clips(self, source: Source, clips: Sequence[ClipTimes], policy: str, progress: Progress | None) -> EncodedVideo:
+    def encode_clips(self, source: Source, clips: Sequence[ClipTimes], policy: str, progress: Progress | None = None) -> EncodedVideo:
+        """These clips of the video, decoded and through the CNN.  Raises VideoError if none can be decoded."""
         timeline, notices = source.timeline()
         wanted = sorted({int(i) for clip in clips for i in clip.frame_index})
         found, missing = self._frame_features(source, wanted, progress)
@@ -138,22 +155,32 @@ class Predictor:
         if not usable:
             raise VideoError(f"cannot decode any of the {len(clips)} clips of {source.name}; the file is damaged where they lie.")
         if len(usable) < len(clips):
-            lost = ", ".join(str(n + 1) for n in range(len(clips)) if n not in usable)
-            be = "clip {} of {} could not be decoded and is" if len(usable) == len(clips) - 1 else "clips {} of {} could not be decoded and are"
-            notices = (*notices, f"{be.format(lost, len(clips))} left out; N_test={len(usable)}")
+            notices = (*notices, left_out([n + 1 for n in range(len(clips)) if n not in usable], len(clips)))
         kept = [clips[n] for n in usable]
         picked = tuple(tuple(int(i) for i in clip.frame_index) for clip in kept)
+        keys = tuple(digest(source.key, self.model.fingerprint, repr(clip)) for clip in picked)
         return EncodedVideo(
             features=torch.stack([torch.stack([found[i] for i in clip]) for clip in picked]),
             times=torch.stack([clip.times for clip in kept]),
             spans=torch.tensor([[clip.start, clip.end] for clip in kept], dtype=torch.float64),
             duration=timeline.duration,
-            key=digest(source.key, self.model.fingerprint, repr(picked)),
+            key=digest(*keys),
             policy=policy,
             partial=bool(notices),
             shortened=tuple(bool(clip.shortened) for clip in kept),
             notices=notices,
+            clip_keys=keys,
         )
+
+    def pictures(self, source: Source, clip: ClipTimes) -> UInt8[Tensor, "T 3 H W"]:
+        """The decoded frames of a clip that could be encoded."""
+        indices = sorted({int(i) for i in clip.frame_index})
+        found = dict(self._frames(source, indices))
+        return torch.stack([found[int(i)] for i in clip.frame_index])
+
+    def has_features(self, source: Source, clip: ClipTimes) -> bool:
+        """Whether encoding the clip needs neither decoding nor the CNN."""
+        return all((self.model.fingerprint, source.key, int(i)) in self.features for i in clip.frame_index)
 
     def _frame_features(self, source: Source, wanted: Sequence[int], progress: Progress | None) -> tuple[dict[int, Tensor], set[int]]:
         """Features of the wanted source frames, and those that cannot be decoded."""
@@ -213,15 +240,21 @@ class Predictor:
 
     def clip_logits(self, video: EncodedVideo, texts: Sequence[str], head: str) -> Float[Tensor, "M N J"]:
         """Each clip's logits for each text, from the cache where it has them."""
-        keys = [(video.key, head, text) for text in texts]
-        cached = {key: value for key in keys if video.key and (value := self.logits.get(key)) is not None}
-        todo = [text for key, text in zip(keys, texts, strict=True) if key not in cached]
-        if todo:
-            todo = list(dict.fromkeys(todo))
-            for text, value in zip(todo, self.model.score(video.features, todo, head), strict=True):
-                cached[(video.key, head, text)] = value.clone()
-                self.logits.put((video.key, head, text), value.clone())
-        return torch.stack([cached[key] for key in keys])
+        keys = video.clip_keys or tuple(f"{video.key} {n}" if video.key else "" for n in range(video.num_clips))
+        found: dict[tuple[str, int], Tensor] = {}
+        lacking: dict[tuple[int, ...], list[str]] = {}  # clips -> the texts that lack just these
+        for text in dict.fromkeys(texts):
+            known = {n: value for n, key in enumerate(keys) if key and (value := self.logits.get((key, head, text))) is not None}
+            found |= {(text, n): value for n, value in known.items()}
+            if len(known) < len(keys):
+                lacking.setdefault(tuple(n for n in range(len(keys)) if n not in known), []).append(text)
+        for clips, some in lacking.items():
+            for text, rows in zip(some, self.model.score(video.features[list(clips)], some, head), strict=True):
+                for n, value in zip(clips, rows, strict=True):
+                    found[text, n] = value.clone()
+                    if keys[n]:
+                        self.logits.put((keys[n], head, text), found[text, n])
+        return torch.stack([torch.stack([found[text, n] for n in range(len(keys))]) for text in texts])
 
     def answer(
         self, video: EncodedVideo, question: str, *, choices: Sequence[str] | None = None, aggregation: str | None = None, seed: int = 0
@@ -304,6 +337,25 @@ class Predictor:
         texts = [require_text(text, "text") for text in texts]
         return {head: self.model.match_weight(head) * match_log_odds(self.clip_logits(video, texts, head), how) for head in self.match_heads()}
 
+    def match_prediction(self, video: EncodedVideo, texts: Sequence[str], *, aggregation: str | None = None, seed: int = 0) -> Prediction:
+        """`match` as a prediction: `scores` are each text's own probability to match, and do not sum to 1.
+
+        `contribution` is each clip's Shapley value for the best text's match
+        log-odds, which are 0 for no clips.  Raises ValueError like `match`.
+        """
+        how = self._aggregation(aggregation)
+        log_odds = self.match(video, texts, aggregation=how)
+        best = texts[int(log_odds.argmax())]
+        shares = [  # Shapley values are linear in what they share, so a head's weight is theirs
+            self.model.match_weight(head)
+            * match_shapley(self.clip_logits(video, [best], head)[0], how, generator=torch.Generator().manual_seed(seed)).values
+            for head in self.match_heads()
+        ]
+        return Prediction(
+            answer=best, candidates=tuple(texts), scores=log_odds.sigmoid(), clip_logits=self.clip_match(video, texts).T,
+            contribution=torch.stack(shares).sum(dim=0), times=video.times, aggregation=how, notices=video.notices + self.text_notices(texts),
+        )  # fmt: skip
+
     def clip_match(self, video: EncodedVideo, texts: Sequence[str]) -> Float[Tensor, "K N"]:
         """Each clip's own match log-odds for each text; raises ValueError like `match`."""
         per_head = []
@@ -329,7 +381,7 @@ class Predictor:
             timeline, sizes, num_frames=sampling.num_frames, fps=sampling.fps, policy=sampling.policy,
             generator=torch.Generator().manual_seed(sampling.seed),
         )  # fmt: skip
-        encoded = self._encode_clips(source, plan.clips, sampling.policy, None)
+        encoded = self.encode_clips(source, plan.clips, sampling.policy, None)
         if encoded.num_clips < len(plan.clips):
             raise VideoError(f"a sweep needs all {len(plan.clips)} clips of {source.name}, and only {encoded.num_clips} can be decoded; use ask.")
         parts = {}
@@ -338,6 +390,7 @@ class Predictor:
             parts[size] = replace(
                 encoded, features=encoded.features[chosen], times=encoded.times[chosen], spans=encoded.spans[chosen],
                 shortened=tuple(encoded.shortened[i] for i in chosen), key=digest(encoded.key, repr(members)),
+                clip_keys=tuple(encoded.clip_keys[i] for i in chosen),
             )  # fmt: skip
         passes = "the sizes do not nest, so each ran on its own clips" if plan.reruns else "all sizes from one pass"
         return parts, f"policy {sampling.policy}: {passes}, {len(plan.clips)} clips encoded"
@@ -387,6 +440,12 @@ class Predictor:
                 total = len(pieces.pieces) + len(pieces.cut)
                 notices.append(f"the text is cut: {len(pieces.cut)} of its {total} pieces were not read, from {pieces.cut[0]!r} on")
         return tuple(notices)
+
+
+def left_out(lost: Sequence[int], num_clips: int) -> str:
+    """The sentence about clips, counted from 1, that could not be decoded."""
+    be = "clip {} of {} could not be decoded and is" if len(lost) == 1 else "clips {} of {} could not be decoded and are"
+    return f"{be.format(', '.join(map(str, lost)), num_clips)} left out; N_test={num_clips - len(lost)}"
 
 
 def model_folder(name: str | Path) -> Path:

@@ -139,8 +139,8 @@ class ClipBatch(_ShapeRepr):
 class EncodedVideo(_ShapeRepr):
     """A video after decode and CNN; ask it as often as you like.
 
-    `key` is the content hash of everything the features depend on; caches use
-    it.  `shortened[n]` marks clips that reached past the video's end.
+    `key` is the content hash of everything the features depend on, and
+    `clip_keys` those of each clip alone; caches use them.  `shortened[n]` marks clips that reached past the video's end.
     `partial` says that the file or some clips could not be read in full, and
     `notices` says so in sentences for the user.
     """
@@ -154,6 +154,7 @@ class EncodedVideo(_ShapeRepr):
     partial: bool = False
     shortened: tuple[bool, ...] = ()
     notices: tuple[str, ...] = ()
+    clip_keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         sizes: dict[str, int] = {}

@@ -31,7 +31,7 @@ LAYERS = (
     ),
     ("per_clip", "convert", "initialise", "data.check"),
     ("predict", "evaluate"),
-    ("index_file", "retrieval"),
+    ("index_file", "retrieval", "streaming"),
     ("doctor", "attribution"),
     (
         "viz.style",

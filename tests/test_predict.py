@@ -12,7 +12,7 @@ from tiny import HEADS, tiny_model, tiny_processor
 
 from clipbert.aggregation import AGGREGATIONS, aggregate
 from clipbert.per_clip import ClipBertPerClip
-from clipbert.predict import Predictor
+from clipbert.predict import ENTRY_BYTES, Predictor
 from clipbert.source import content_hash
 from clipbert.types import EncodedVideo
 from clipbert.video import VideoError
@@ -92,12 +92,12 @@ def test_more_clips_of_a_nesting_policy_reuse_the_frames_already_encoded(countin
 
 def test_caches_stay_within_their_bounds() -> None:
     model = tiny_model()
-    predictor = Predictor(model, tiny_processor(model), cache_bytes=(500_000, 1_000, 300))
+    predictor = Predictor(model, tiny_processor(model), cache_bytes=(500_000, 5_000, 5_000))
     video = predictor.encode(VIDEO, num_clips=8)
     for word in ("a", "b", "c", "d", "e"):
         predictor.answer(video, word)
     for cache in (predictor.frames, predictor.features, predictor.logits):
-        assert 0 < cache.bytes <= cache.max_bytes and cache.bytes == sum(v.nbytes for v in cache._values.values())
+        assert 0 < cache.bytes <= cache.max_bytes and cache.bytes == sum(v.nbytes + ENTRY_BYTES for v in cache._values.values())
 
 
 def test_the_cache_key_is_the_content_and_not_the_name(predictor: Predictor, tmp_path: Path) -> None:
