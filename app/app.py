@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from clipbert.predict import Predictor
 
 EXAMPLES = ROOT / "cache" / "examples"
+KEYS = """() => document.addEventListener('keydown', (key) => {
+  if (key.key == 'Enter' && (key.ctrlKey || key.metaKey)) document.querySelector('#ask')?.click();
+  if (key.key == 'Escape') document.querySelector('#ask-stop')?.click();
+})"""  # Ctrl+Enter asks, Esc stops
 INTRO = "# clipbert explorer\nAsk about a video, and see which seconds made the answer."
 
 
@@ -80,7 +84,7 @@ def launch(app: gr.Blocks, **settings: Any) -> str:
     defaults = {
         "server_name": "127.0.0.1", "share": False, "auth": None, "max_file_size": "500mb", "ssr_mode": False, "pwa": False, "mcp_server": False,
         "enable_monitoring": False, "show_error": True, "footer_links": ["api", "settings"], "allowed_paths": [str(EXAMPLES)],
-        "theme": theme(), "css_paths": ROOT / "app" / "style.css", "prevent_thread_lock": True, "quiet": True,
+        "theme": theme(), "js": KEYS, "css_paths": ROOT / "app" / "style.css", "prevent_thread_lock": True, "quiet": True,
     }  # fmt: skip
     _, address, _ = app.launch(**{**defaults, **settings})
     return address

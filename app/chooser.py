@@ -15,7 +15,7 @@ from clipbert.source import source_of
 def video_chooser(shared: Shared, page: gr.Blocks) -> None:
     """Build the player, upload, examples; each choice becomes the session's video and fires `shared.video_changed.change`."""
     shared.video_changed = gr.State("")
-    shared.player = gr.Video(label="Video", sources=["upload", "webcam"], height=260, elem_id="player", buttons=[])
+    shared.player = gr.Video(label="Video", sources=["upload", "webcam"], height=300, elem_id="player", buttons=[])
     notice = gr.HTML(elem_id="video-notice")
     other = gr.UploadButton("Open a GIF, a picture or another format", file_types=None, size="sm", elem_id="open-file")
     gallery = gr.Gallery(

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from app.asking import MATCH, OPEN, Asked, Question, ask_stream
 from clipbert.data.footage import demo_videos, pan, photo, window
 from clipbert.video import Video
 
 if TYPE_CHECKING:
     from clipbert.predict import Predictor
-    from clipbert.types import EncodedVideo, Prediction
 
 log = logging.getLogger(__name__)
 GIF_SIZE = (180, 320)  # width, height: portrait
@@ -33,21 +33,13 @@ class Example:
     poster_at: float = 0.5  # of its duration
 
 
-@dataclass(frozen=True)
-class Answered:
-    """An example's result under the model's own settings."""
-
-    video: "EncodedVideo"
-    prediction: "Prediction"
-
-
 class Examples:
     """The examples, written to `folder` in the background, and their results once `answer_all` has run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._prepared: Future[tuple[Example, ...]] = Future()
-        self._answered: dict[str, Answered] = {}
+        self._answered: dict[str, Asked] = {}
         self._finished = False
         self._news = threading.Condition()
         threading.Thread(target=self._prepare, name="make examples", daemon=True).start()
@@ -73,10 +65,11 @@ class Examples:
         """Answer each example in turn; afterwards a click shows its result at once."""
         try:
             for example in self.all():
-                video = predictor.encode(example.path)
-                prediction = predictor.answer(video, example.question, choices=example.captions or None)
+                question = Question(MATCH if example.captions else OPEN, example.question, example.captions)
+                own = predictor.sampling
+                *_, asked = ask_stream(predictor, example.path, question, aggregation=own.aggregation, seed=own.seed)
                 with self._news:
-                    self._answered[example.name] = Answered(video, prediction)
+                    self._answered[example.name] = asked
                     self._news.notify_all()
         except ValueError as error:
             log.warning("the examples are not answered in advance: %s", error)
@@ -85,7 +78,7 @@ class Examples:
                 self._finished = True
                 self._news.notify_all()
 
-    def answered(self, name: str, *, within_seconds: float) -> Answered | None:
+    def answered(self, name: str, *, within_seconds: float) -> Asked | None:
         """The example's result, waited for; None where there will be none."""
         with self._news:
             self._news.wait_for(lambda: self._finished or name in self._answered, within_seconds)

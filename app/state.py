@@ -17,7 +17,7 @@ class Session:
     name: str = ""  # of the video, as the user knows it
     example: str = ""  # name of the chosen example, "" for the user's own video
     theme: str = "light"  # of the page: "light" or "dark"
-    results: dict[str, Any] = field(default_factory=dict)  # small: predictions and numbers, no features, no frames
+    results: dict[str, Any] = field(default_factory=dict)  # a tab's last result; no long lists of frames
     stop: threading.Event = field(default_factory=threading.Event)
 
     def current_video(self) -> Path:

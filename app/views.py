@@ -1,39 +1,115 @@
 """Results as HTML that screens of any width and screen readers can read."""
 
 import html
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from clipbert.types import EncodedVideo, Prediction
+    from app.asking import Asked, Picture
+    from clipbert.processing import TextPieces
+
+# a click on anything that carries data-seconds becomes the component's click event, with those seconds
+CLICK_SECONDS = """element.addEventListener('click', (click) => {
+  const card = click.target.closest('[data-seconds]');
+  if (card) trigger('click', {seconds: Number(card.dataset.seconds)});
+});"""
 
 
-def answer_html(prediction: "Prediction", model: str) -> str:
-    """The answer and the five likeliest candidates as bars."""
-    ranked = prediction.scores.argsort(descending=True)[:5].tolist()
-    rows = "".join(bar_row(prediction.candidates[j], float(prediction.scores[j])) for j in ranked)
-    doubt = "" if prediction.sure else '<span class="doubt">not sure</span> '
-    notices = "".join(f"<li>{html.escape(notice)}</li>" for notice in prediction.notices)
+def answer_html(asked: "Asked") -> str:
+    """The answer so far and the five likeliest candidates as bars."""
+    found = asked.prediction
+    ranked = found.scores.argsort(descending=True)[:5].tolist()
+    bars = "".join(bar_row(found.candidates[j], float(found.scores[j])) for j in ranked)
+    doubt = "" if found.sure else '<span class="doubt">not sure</span> '
+    notices = "".join(f"<li>{html.escape(notice)}</li>" for notice in found.notices)
     return (
-        f'<div class="answer"><p class="big">{doubt}<b>{html.escape(prediction.answer)}</b></p>'
-        f'<p class="soft">model {html.escape(model)}, {len(prediction.times)} clips, pooled by {prediction.aggregation}</p>'
-        f'<div class="bars">{rows}</div>{f"<ul class=soft>{notices}</ul>" if notices else ""}</div>'
+        f'<div class="answer"><p class="state" role="status">{_state(asked)}</p>'
+        f'<p class="big">{doubt}<b>{html.escape(found.answer)}</b> <span class="soft">{percent(float(found.scores[ranked[0]]))}</span></p>'
+        f'<div class="bars">{bars}</div>'
+        f'<p class="soft">model {html.escape(asked.model)} · {len(found.times)} clips pooled by {found.aggregation} · '
+        f"{asked.num_reused} of {asked.num_done} clips reused</p>"
+        f"{f'<ul class=notices>{notices}</ul>' if notices else ''}</div>"
     )
+
+
+def _state(asked: "Asked") -> str:
+    if asked.stopped:
+        return f'<b class="partial">Partial result:</b> stopped after {asked.num_done} of {asked.num_planned} clips'
+    if asked.num_done < asked.num_planned:
+        progress = f'<progress value="{asked.num_done}" max="{asked.num_planned}"></progress>'
+        answer = html.escape(asked.prediction.answer)
+        return f"{progress} after {asked.num_done}/{asked.num_planned} clips: {answer}, {float(asked.prediction.scores.max()):.2f}"
+    return f"after all {asked.num_planned} clips"
 
 
 def bar_row(label: str, share: float) -> str:
     """One bar of a bar list; `share` in [0, 1]."""
     return (
         f'<div class="bar"><span>{html.escape(label)}</span><span class="track"><i style="width:{100 * share:.1f}%"></i></span>'
-        f"<span>{100 * share:.1f} %</span></div>"
+        f"<span>{percent(share)}</span></div>"
     )
 
 
-def clips_html(video: "EncodedVideo", prediction: "Prediction") -> str:
-    """Each clip's seconds, own answer and contribution, as a table."""
-    own = prediction.clip_logits.softmax(dim=-1)
-    rows = "".join(
-        f"<tr><td>{n + 1}</td><td>{start:.2f} – {end:.2f} s</td><td>{html.escape(prediction.candidates[int(own[n].argmax())])} "
-        f"{100 * float(own[n].max()):.0f} %</td><td>{float(prediction.contribution[n]):+.3f}</td></tr>"
-        for n, (start, end) in enumerate(video.spans.tolist())
+def cards_html(asked: "Asked") -> str:
+    """A card for each clip: its frames as the model sees them, its seconds, its own answer, its contribution.  A click seeks."""
+    found, shares = asked.prediction, [float(value) for value in asked.prediction.contribution]
+    own = found.clip_logits.sigmoid() if asked.question.mode == "Caption match" else found.clip_logits.softmax(dim=-1)
+    best = found.candidates.index(found.answer)
+    total, largest = sum(shares), max((abs(share) for share in shares), default=0.0) or 1.0
+    cards = []
+    for n, (start, end) in enumerate(asked.video.spans.tolist()):
+        j = best if asked.question.mode == "Caption match" else int(own[n].argmax())
+        part = f" · {100 * shares[n] / total:.0f} %" if min(shares) >= 0 and total > 0 else ""
+        vote = f"{html.escape(found.candidates[j])} {percent(float(own[n, j]))}"
+        shortened = ' <abbr title="The clip is longer than the video, so it was shortened.">shortened</abbr>' if asked.video.shortened[n] else ""
+        cards.append(
+            f'<li><button type="button" class="clip-card" data-seconds="{start:.3f}" title="Play from here">'
+            f'<span class="frames">{"".join(map(_frame, asked.pictures[n]))}</span><span class="when">{clock(start)}–{clock(end)}{shortened}</span>'
+            f'<span class="vote">{vote}</span>{_share(shares[n], largest)}<span class="soft">{shares[n]:+.3f} nats{part}</span></button></li>'
+        )
+    lead = (
+        'Each clip on its own. The bar is its exact part in the answer <abbr title="Shapley value of the log-probability: how much the answer gains, '
+        'on average over all orders, when this clip joins. 1 nat = a factor of 2.7.">(contribution)</abbr>: '
+        "right, for it; left, against it. Hatched: padding. Click a clip to play it."
     )
-    return f"<table class=clips><tr><th>clip</th><th>seconds</th><th>its own answer</th><th>contribution (nats)</th></tr>{rows}</table>"
+    return f'<p class="soft">{lead if len(shares) <= 16 else lead.replace("exact", "sampled")}</p><ol class="cards">{"".join(cards)}</ol>'
+
+
+def _frame(picture: "Picture") -> str:
+    return (
+        f'<span class="frame"><img src="{picture.source}" alt="" style="width:{100 * picture.width:.1f}%;height:{100 * picture.height:.1f}%"></span>'
+    )
+
+
+def _share(share: float, largest: float) -> str:
+    width = 50 * abs(share) / largest
+    side = f"left:50%;width:{width:.1f}%" if share >= 0 else f"right:50%;width:{width:.1f}%"
+    return f'<span class="share"><i class="{"for" if share >= 0 else "against"}" style="{side}"></i></span>'
+
+
+def pieces_html(texts: Sequence[tuple[str, "TextPieces"]], longest: int) -> str:
+    """The WordPieces that the model reads; unknown words and what is cut off are marked by form, not colour alone."""
+    chips = []
+    for _, pieces in texts:
+        chips += [f'<span class="piece{" unknown" if piece == "[UNK]" else ""}">{html.escape(piece)}</span>' for piece in pieces.pieces]
+        chips += [f'<span class="piece cut"><s>{html.escape(piece)}</s></span>' for piece in pieces.cut]
+        chips.append("<br>")
+    if not any(pieces.pieces for _, pieces in texts):
+        return ""
+    cut = sum(len(pieces.cut) for _, pieces in texts)
+    read = sum(len(pieces.pieces) for _, pieces in texts)
+    told = f" {cut} of {cut + read} pieces are not used (struck through): the model reads {longest} of a text." if cut else ""
+    unknown = sorted({word for _, pieces in texts for word in pieces.unknown})
+    told += f" It knows no piece of: {html.escape(', '.join(unknown))}." if unknown else ""
+    about = f"{read} word pieces{':' + told if told else ''}"
+    return f'<details class="pieces"{" open" if told else ""}><summary>What the model reads: {about}</summary>{"".join(chips[:-1])}</details>'
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def clock(seconds: float) -> str:
+    """00:03.2"""
+    minutes, rest = divmod(round(seconds, 1), 60)
+    return f"{int(minutes):02d}:{rest:04.1f}"

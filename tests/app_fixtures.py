@@ -13,9 +13,16 @@ QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-back
 
 
 @pytest.fixture(scope="session")
-def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an app whose model is tiny and untrained, and whose examples are quick to make."""
+def app_predictor() -> Any:
+    """The tiny untrained predictor behind the app, for tests that slow it down or count its calls."""
     from test_predict import make_predictor
+
+    return make_predictor()
+
+
+@pytest.fixture(scope="session")
+def app_url(app_predictor: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an app over `app_predictor` whose examples are quick to make."""
     from videos import write_video
 
     from app.app import build_app, launch
@@ -28,7 +35,7 @@ def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     write_video(examples / "made" / "cat.gif", codec="gif", pix_fmt="rgb8", num_frames=10)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(uploads))
-        app = build_app(make_predictor(), examples=examples)
+        app = build_app(app_predictor, examples=examples)
         yield launch(app, server_port=_free_port(), allowed_paths=[str(examples)], max_file_size="5mb")
         app.close()
 
@@ -69,7 +76,7 @@ def page(browser: Any, app_url: str) -> Iterator[Any]:
     """A fresh page of the app with its first example answered; fails on a request that leaves the machine or a script's error."""
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(90_000)
     strays, errors = [], []
     page.on("request", lambda request: strays.append(request.url) if not request.url.startswith((app_url, "data:", "blob:")) else None)
     page.on("pageerror", lambda error: errors.append(str(error)))

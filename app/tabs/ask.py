@@ -1,51 +1,124 @@
-"""Ask: the answer, how sure, and which seconds of the video made it."""
+"""Ask: the answer clip by clip, how sure, and which seconds of the video made it."""
 
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
-from app.examples import Answered
+from app.asking import MATCH, MODES, OPEN, Asked, Question, ask_stream
+from app.pictures import Picture
 from app.settings import sampling
 from app.shared import Shared, Updates
 from app.state import Session
-from app.views import answer_html, clips_html
+from app.views import CLICK_SECONDS, answer_html, cards_html, pieces_html
 from clipbert.tasks import require_text
 
 TITLE, PLACE = "Ask", 1
 FIRST_ANSWER_SECONDS = 120
+AGGREGATION = 4  # its place among the settings
 
 
 def build(shared: Shared) -> None:
-    with gr.Row():
-        question = gr.Textbox(label="Question", placeholder="what is the man riding?", max_length=2000, scale=5, elem_id="question")
-        ask = gr.Button("Ask", variant="primary", scale=1, min_width=90, elem_id="ask")
+    mode = gr.Radio(MODES, value=OPEN, label="What to ask", elem_id="mode", show_label=False, container=False)
+    with gr.Row(equal_height=True):
+        question = gr.Textbox(label="Question", placeholder="what is the man riding?", max_length=2000, scale=6, min_width=200, elem_id="question")
+        ask = gr.Button("Ask", variant="primary", scale=1, min_width=80, elem_id="ask")
+        stop = gr.Button("Stop", scale=1, min_width=80, elem_id="ask-stop")
+    texts = gr.Textbox(label="Answers to choose from, one on each line", lines=4, max_length=4000, visible=False, elem_id="texts")
+    pieces = gr.HTML(elem_id="pieces")
     shared.question = question
     notice = gr.HTML(elem_id="ask-notice")
     answer = gr.HTML(elem_id="answer")
-    clips = gr.HTML(elem_id="clips")
-    outputs = [answer, clips]
+    cards = gr.HTML(elem_id="clips", js_on_load=CLICK_SECONDS)
+    line = Picture(shared, "answer-line", notice)
+    shown = [answer, cards, *line.outputs]
 
-    def show(session: Session, result: Answered) -> Updates:
-        session.results["ask"] = result.prediction
-        return {answer: answer_html(result.prediction, shared.engine.predictor().model.name), clips: clips_html(result.video, result.prediction)}
+    def show(session: Session, asked: Asked) -> Updates:
+        session.results["ask"] = asked
+        finished = asked.stopped or asked.num_done == asked.num_planned
+        return {answer: answer_html(asked), cards: cards_html(asked)} | (settled(session, asked) if finished else {})
 
-    def run(session: Session, text: str, *settings: Any) -> Updates:
-        require_text(text, "question")
-        wanted = sampling(settings)
+    def settled(session: Session, asked: Asked) -> Updates:
+        """How the answer settled; for captions, whose probabilities do not compete, nothing."""
+        from clipbert.viz.figures import answer_over_clips
+
+        if asked.question.mode == MATCH:
+            return line.clear()
+        return line.show(session, answer_over_clips(asked.prediction, model=asked.model))
+
+    def run(session: Session, how: str, text: str, listed: str, *settings: Any) -> Iterator[Updates]:
+        session.stop.clear()
+        wanted, asking = sampling(settings), _question(how, text, listed)
+        path = session.current_video()
+        yield {answer: '<p class="state" role="status">looking at the first clip …</p>', cards: ""} | line.clear()
         predictor = shared.engine.predictor()
-        video = predictor.encode(
-            session.current_video(), num_clips=wanted.num_clips, num_frames=wanted.num_frames, fps=wanted.fps, policy=wanted.policy, seed=wanted.seed
-        )
-        return show(session, Answered(video, predictor.answer(video, text, aggregation=wanted.aggregation, seed=wanted.seed)))
+        steps = ask_stream(
+            predictor, path, asking, aggregation=wanted.aggregation, seed=wanted.seed, num_clips=wanted.num_clips, num_frames=wanted.num_frames,
+            fps=wanted.fps, policy=wanted.policy,
+        )  # fmt: skip
+        with closing(steps):
+            for asked in steps:
+                if session.video != path:  # another video was chosen meanwhile
+                    return
+                stopped = session.stop.is_set() and asked.num_done < asked.num_planned
+                yield show(session, replace(asked, stopped=stopped))
+                if stopped:
+                    return
 
-    def other_video(session: Session) -> Updates:
+    def repool(session: Session, how: str) -> Updates:
+        """The same votes, pooled in another way: no model runs."""
+        asked = session.results.get("ask")
+        if asked is None:
+            return {}
+        prediction = asked.question.answer(shared.engine.predictor(), asked.video, how, asked.seed)
+        return show(session, replace(asked, prediction=prediction))
+
+    def other_video(session: Session, how: str) -> Updates:
         """An example comes with its question and answer; for the user's own video the page is cleared."""
         name = session.example
+        cleared = {answer: "", cards: ""} | line.clear()
         if not name:
-            return {answer: "", clips: ""}
+            return cleared
         example = shared.examples.named(name)
-        result = shared.examples.answered(name, within_seconds=FIRST_ANSWER_SECONDS)
-        return {question: example.question, **(show(session, result) if result is not None and session.example == name else {})}
+        asked = shared.examples.answered(name, within_seconds=FIRST_ANSWER_SECONDS)
+        fields = {mode: MATCH if example.captions else OPEN, question: example.question, texts: "\n".join(example.captions)}
+        if asked is None or session.example != name:
+            return fields | cleared
+        session.results["ask"] = asked
+        return fields | repool(session, how)
 
-    shared.on([ask.click, question.submit], run, [question, *shared.settings], outputs, notice=notice, concurrency_id="model")
-    shared.on(shared.video_changed.change, other_video, outputs=[question, *outputs], notice=notice)
+    def read(session: Session, how: str, text: str, listed: str) -> Updates:
+        if shared.engine.state != "ready":
+            return {}
+        processor = shared.engine.predictor().model.processor  # pyright: ignore[reportAttributeAccessIssue]
+        spoken = Question(how, text or "", _lines(how, listed)).spoken()
+        return {pieces: pieces_html([(each, processor.pieces(each)) for each in spoken], processor.max_text_length - 2)}
+
+    def choose_mode(session: Session, how: str) -> Updates:
+        label = "Captions to compare with the video, one on each line" if how == MATCH else "Answers to choose from, one on each line"
+        return {question: gr.Textbox(visible=how != MATCH), texts: gr.Textbox(visible=how != OPEN, label=label)}
+
+    asking = [mode, question, texts]
+    shared.on([ask.click, question.submit], run, [*asking, *shared.settings], shown, notice=notice, concurrency_id="model", show_progress="minimal",
+              show_progress_on=[answer])  # fmt: skip
+    shared.stops(stop)
+    shared.on(shared.settings[AGGREGATION].input, repool, [shared.settings[AGGREGATION]], shown, notice=notice, show_progress="hidden")
+    shared.on(shared.video_changed.change, other_video, [shared.settings[AGGREGATION]], [*asking, *shown], notice=notice, show_progress="hidden")
+    shared.on(mode.change, choose_mode, [mode], [question, texts], notice=notice, show_progress="hidden")
+    shared.on([mode.change, question.change, texts.change], read, asking, [pieces], notice=notice, show_progress="hidden",
+              trigger_mode="always_last")  # fmt: skip
+    shared.on(cards.click, lambda session, event: shared.seek(event.seconds), outputs=[shared.player], notice=notice, show_progress="hidden")
+
+
+def _question(how: str, text: str, listed: str) -> Question:
+    if how != MATCH:
+        require_text(text, "question")
+    return Question(how, text, _lines(how, listed))
+
+
+def _lines(how: str, listed: str) -> tuple[str, ...]:
+    if how == OPEN:
+        return ()
+    return tuple(line.strip() for line in (listed or "").splitlines() if line.strip())

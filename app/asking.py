@@ -1,0 +1,91 @@
+"""A question being answered clip by clip, with what the page shows of it."""
+
+import base64
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clipbert.predict import Predictor
+    from clipbert.types import EncodedVideo, Prediction
+
+OPEN, CHOICE, MATCH = "Open question", "Multiple choice", "Caption match"
+MODES = (OPEN, CHOICE, MATCH)
+FRAMES_SHOWN = 2
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: `texts` are the choices or the captions."""
+
+    mode: str
+    text: str
+    texts: tuple[str, ...] = ()
+
+    def answer(self, predictor: "Predictor", video: "EncodedVideo", aggregation: str, seed: int) -> "Prediction":
+        """The prediction; where every clip's logits are known it runs no model.  Raises ValueError like Predictor's methods."""
+        if self.mode == MATCH:
+            if not self.texts:
+                raise ValueError("there is no caption; write one on each line.")
+            return predictor.match_prediction(video, self.texts, aggregation=aggregation, seed=seed)
+        choices = list(self.texts) if self.mode == CHOICE else None
+        return predictor.answer(video, self.text, choices=choices, aggregation=aggregation, seed=seed)
+
+    def spoken(self) -> tuple[str, ...]:
+        """The texts whose pieces the model reads."""
+        return self.texts if self.mode == MATCH else (self.text, *self.texts)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question's result so far.  `pictures[n]` are clip n's frames as the model sees them, as images for the page."""
+
+    question: Question
+    video: "EncodedVideo"
+    prediction: "Prediction"
+    pictures: tuple[tuple["Picture", ...], ...]
+    model: str
+    seed: int
+    num_done: int
+    num_planned: int
+    num_reused: int
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A frame at the model's resolution, and the shares of its square that are not padding."""
+
+    source: str
+    width: float
+    height: float
+
+
+def ask_stream(predictor: "Predictor", path: Path, question: Question, *, aggregation: str, seed: int, **settings: Any) -> Iterator[Asked]:
+    """The result after each clip.  Closing the iterator ends the work.  Raises VideoError and ValueError."""
+    from clipbert.streaming import encode_stream
+
+    image_size = predictor.model.processor.image_size  # pyright: ignore[reportAttributeAccessIssue]
+    pictures: list[tuple[Picture, ...]] = []
+    for step in encode_stream(predictor, path, seed=seed, **settings):
+        if step.frames is not None:
+            pictures.append(tuple(picture(frame, image_size) for frame in step.frames[:FRAMES_SHOWN]))
+        prediction = question.answer(predictor, step.video, aggregation, seed)
+        yield Asked(question, step.video, prediction, tuple(pictures), predictor.model.name, seed, step.num_done, step.num_planned, step.num_reused)
+
+
+def picture(frame: "Tensor", image_size: int) -> Picture:
+    """The frame as the model sees it: scaled so that the longer side is `image_size`, padded right or below."""
+    from clipbert.processing import resized
+
+    height, width = resized(frame.shape[-2], frame.shape[-1], image_size)
+    image = Image.fromarray(frame.permute(1, 2, 0).numpy()).resize((width, height), Image.Resampling.BILINEAR)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=80)
+    return Picture(f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}", width / image_size, height / image_size)
