@@ -34,6 +34,23 @@ def aggregate(logits: Float[Tensor, "M N J"], how: str) -> Float[Tensor, "M J"]:
     return logits.logsumexp(dim=1)
 
 
+def soft_aggregate(clip_logits: Float[Tensor, "N K"], sharpness: float) -> Float[Tensor, " K"]:
+    """(1/beta) log mean exp(beta g) over clips: the mean as beta -> 0, the maximum as beta -> infinity.
+
+    At beta = 1 it is "lse" less log N, which no softmax sees.  Raises
+    ValueError for a `sharpness` that is not positive.
+    """
+    if not sharpness > 0:
+        raise ValueError(f'sharpness must be positive, got {sharpness}; for 0 use aggregate(logits, "mean").')
+    logits = _checked(clip_logits, "lse")
+    return ((sharpness * logits).logsumexp(dim=0) - math.log(len(logits))).div(sharpness).to(clip_logits.dtype)
+
+
+def responsibility(clip_logits: Float[Tensor, "N K"], sharpness: float) -> Float[Tensor, "N K"]:
+    """Each clip's part in each pooled logit, softmax(beta g) over clips: the derivative of `soft_aggregate`; sums to 1."""
+    return (sharpness * _checked(clip_logits, "lse")).softmax(dim=0).to(clip_logits.dtype)
+
+
 @dataclass(frozen=True, eq=False)
 class Contribution:
     """Shapley value of each clip, in nats; `standard_error` is 0 where the value is exact."""

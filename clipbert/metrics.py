@@ -25,6 +25,19 @@ def accuracy(predictions: Labels, labels: Labels) -> float:
     return mean(_correct(predictions, labels))
 
 
+def bootstrap_interval(right: Sequence[float], asked: Sequence[int], *, num_draws: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile interval of sum(right) / sum(asked), over draws of whole videos with replacement.
+
+    Questions of one video stand or fall together, so videos are drawn, not
+    questions.  One video gives an interval of no width: nothing to draw from.
+    """
+    num_videos = len(right)
+    drawn = np.random.default_rng(seed).integers(num_videos, size=(num_draws, num_videos))
+    shares = np.asarray(right, dtype=float)[drawn].sum(axis=1) / np.asarray(asked, dtype=float)[drawn].sum(axis=1)
+    low, high = np.percentile(shares, [2.5, 97.5]).tolist()
+    return low, high
+
+
 def accuracy_by_type(predictions: Labels, labels: Labels, types: Sequence[str]) -> dict[str, float]:
     """`accuracy` of each question type that occurs (the original reports absent ones as 0)."""
     return _mean_by_type(_correct(predictions, labels), types)

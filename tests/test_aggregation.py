@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from clipbert.aggregation import AGGREGATIONS, aggregate, match_shapley, shapley
+from clipbert.aggregation import AGGREGATIONS, aggregate, match_shapley, responsibility, shapley, soft_aggregate
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
@@ -221,3 +221,32 @@ def test_shapley_of_a_missing_answer_or_nan_is_an_error() -> None:
         shapley(torch.full((2, 3), math.nan), 0, "mean")
     with pytest.raises(ValueError, match="a match has 1 or 2 logits per clip, got 3"):
         match_shapley(torch.zeros(2, 3), "mean")
+
+
+@given(clip_logits())
+def test_soft_aggregation_at_sharpness_one_is_lse_less_log_n(logits: Tensor) -> None:
+    expected = aggregate(logits[None], "lse")[0] - math.log(len(logits))
+    torch.testing.assert_close(soft_aggregate(logits, 1.0), expected)
+
+
+@given(clip_logits())
+def test_soft_aggregation_goes_from_mean_to_max(logits: Tensor) -> None:
+    logits = logits.double()
+    torch.testing.assert_close(soft_aggregate(logits, 1e-7), aggregate(logits[None], "mean")[0], atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(soft_aggregate(logits, 1e7), aggregate(logits[None], "max")[0], atol=1e-3, rtol=1e-4)
+
+
+@given(clip_logits(), st.sampled_from([0.1, 1.0, 5.0]))
+def test_responsibility_is_the_derivative_of_the_soft_aggregate(logits: Tensor, sharpness: float) -> None:
+    logits = logits.detach().double()
+    step = 1e-5
+    for n in range(len(logits)):
+        bumped = logits.clone()
+        bumped[n] += step
+        slope = (soft_aggregate(bumped, sharpness) - soft_aggregate(logits, sharpness)) / step
+        torch.testing.assert_close(slope, responsibility(logits, sharpness)[n], atol=1e-3, rtol=1e-3)
+
+
+def test_a_sharpness_of_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match=r'sharpness must be positive, got 0; for 0 use aggregate\(logits, "mean"\)'):
+        soft_aggregate(torch.zeros(2, 3), 0)

@@ -39,6 +39,8 @@ CHARTS = {
     "logits": figures.logits_heat(PREDICTION, model=EVIL),
     "curve": figures.ntest_curve(SWEEP, model=EVIL, note=EVIL),
     "matrix": figures.ntest_matrix(SWEEP, model=EVIL, num_clips=4, aggregation="lse"),
+    "pooling": figures.pooling_heat(torch.randn(3, 2, generator=torch.Generator().manual_seed(0)), ("red", EVIL), sharpness=2.0, model=EVIL),
+    "responsibility": figures.responsibility_bars(torch.eye(2), ("red", EVIL), sharpness=1.0, model=EVIL),
     "data set": figures.dataset_curve(
         [figures.CurvePoint(n, "T=1", 50.0 + n, 48.0, 60.0) for n in (1, 2)],
         metric="QA accuracy", data_set=EVIL, model=EVIL, paper=[figures.PaperPoint(1, 35.73, "T=1")],

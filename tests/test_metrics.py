@@ -15,6 +15,7 @@ from torch import Tensor
 from clipbert.metrics import (
     accuracy,
     accuracy_by_type,
+    bootstrap_interval,
     mean_rank,
     median_rank,
     recall_at,
@@ -159,3 +160,25 @@ def test_wrong_inputs_are_named() -> None:
         accuracy([1], [1, 2])
     with pytest.raises(ValueError, match="types must name each of 2 questions, got 1"):
         accuracy_by_type([1, 2], [1, 2], ["what"])
+
+
+def test_a_bootstrap_interval_holds_the_share_and_narrows_with_more_videos() -> None:
+    widths = []
+    for num_videos in (8, 80, 800):
+        right, asked = [float(k % 2) for k in range(num_videos)], [1] * num_videos
+        low, high = bootstrap_interval(right, asked)
+        assert low <= 0.5 <= high
+        widths.append(high - low)
+    assert widths[0] > widths[1] > widths[2]
+
+
+def test_a_bootstrap_interval_is_that_of_the_binomial() -> None:
+    low, high = bootstrap_interval([1.0] * 100 + [0.0] * 300, [1] * 400)
+    assert (low, high) == pytest.approx((0.25 - 1.96 * 0.02165, 0.25 + 1.96 * 0.02165), abs=0.006)
+
+
+def test_questions_of_one_video_are_drawn_together() -> None:
+    assert bootstrap_interval([3.0], [4]) == (0.75, 0.75)
+    together = bootstrap_interval([4.0, 0.0] * 10, [4] * 20)
+    apart = bootstrap_interval([1.0, 0.0] * 40, [1] * 80)
+    assert together[1] - together[0] > apart[1] - apart[0]

@@ -23,7 +23,7 @@ from clipbert.viz.sampling import (
     training_draws,
 )
 from clipbert.viz.screen import CONFIG, screen_figure, screen_html
-from clipbert.viz.sweeps import CurvePoint, PaperPoint, dataset_curve, ntest_curve, ntest_matrix
+from clipbert.viz.sweeps import CurvePoint, PaperPoint, dataset_curve, ntest_curve, ntest_matrix, pooling_heat, responsibility_bars
 
 __all__ = [
     "CONFIG",
@@ -45,9 +45,11 @@ __all__ = [
     "ntest_curve",
     "ntest_matrix",
     "policy_lanes",
+    "pooling_heat",
     "print_bytes",
     "print_figure",
     "rank_histogram",
+    "responsibility_bars",
     "retrieval_ranking",
     "sampling_timeline",
     "save",

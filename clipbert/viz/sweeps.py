@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clipbert.aggregation import AGGREGATIONS
+from jaxtyping import Float
+from torch import Tensor
+
+from clipbert.aggregation import AGGREGATIONS, responsibility, soft_aggregate
 from clipbert.predict import SweepRow
-from clipbert.viz.chart import Axis, Chart, Heat, Lines, Points, Row, percent_axis
+from clipbert.viz.chart import Axis, Bars, Chart, Heat, Lines, Points, Row, percent_axis
 from clipbert.viz.style import plain
 
 MEASURED, PAPER = "measured here", "the paper"
+POOLED = "pooled"
 
 
 def ntest_curve(sweep: Sequence[SweepRow], *, model: str, note: str = "") -> Chart:
@@ -46,6 +50,39 @@ def ntest_matrix(sweep: Sequence[SweepRow], *, model: str, num_clips: int, aggre
         "Answer by N_test and aggregation", model, f"outlined where it is not “{plain(chosen, 40)}” (N_test={num_clips}, {aggregation})", rows,
         Axis("aggregation", "category", AGGREGATIONS), Axis("N_test", "category", tuple(dict.fromkeys(row["N_test"] for row in rows))),
         (Heat(rows, "aggregation", "N_test", "probability_percent", hover, "text", signed=False, unit="%", outlined="differs"),),
+    )  # fmt: skip
+
+
+def pooling_heat(logits: Float[Tensor, "N K"], candidates: tuple[str, ...], *, sharpness: float, model: str, num_answers: int = 5) -> Chart:
+    """Every clip's logits for the top answers, and the pooled row at a sharpness beta, between mean (0) and max (infinity)."""
+    pooled = soft_aggregate(logits, sharpness)
+    order = pooled.argsort(descending=True)[:num_answers].tolist()
+    lines = [*((f"clip {n}", row) for n, row in enumerate(logits, 1)), (POOLED, pooled)]
+    part = responsibility(logits, sharpness)
+    rows: list[Row] = [
+        {
+            "clip": name, "answer": candidates[j], "logit": float(values[j]),
+            "responsibility_percent": 100 * float(part[n, j]) if n < len(logits) else 100.0, "text": f"{float(values[j]):.1f}",
+        }
+        for n, (name, values) in enumerate(lines) for j in order
+    ]  # fmt: skip
+    hover = "{clip}, {answer}\nlogit {logit:+.3f}\n{responsibility_percent:.0f} % of the pooled logit's change"
+    return Chart(
+        "From clip logits to one", model, f"pooled: (1/β) log mean exp(β g) at β = {sharpness:g}", rows,
+        Axis("", "category", tuple(candidates[j] for j in order)), Axis("", "category", tuple(name for name, _ in lines)),
+        (Heat(rows, "answer", "clip", "logit", hover, "text", signed=True, unit="logit"),),
+    )  # fmt: skip
+
+
+def responsibility_bars(logits: Float[Tensor, "N K"], candidates: tuple[str, ...], *, sharpness: float, model: str) -> Chart:
+    """Which clips the pooled logit of the top answer listens to, at a sharpness beta."""
+    answer = int(soft_aggregate(logits, sharpness).argmax())
+    shares = (100 * responsibility(logits, sharpness)[:, answer]).tolist()
+    rows: list[Row] = [{"clip": n, "responsibility_percent": share} for n, share in enumerate(shares, 1)]
+    bars = Bars(rows, "clip", "responsibility_percent", "clip {clip}\n{responsibility_percent:.1f} %")
+    return Chart(
+        "Responsibility of each clip", model, f"for “{plain(candidates[answer], 40)}”: softmax of β g over clips, β = {sharpness:g}", rows,
+        Axis("clip (number)", limits=(0.4, len(shares) + 0.6)), percent_axis("responsibility (%)", shares), (bars,),
     )  # fmt: skip
 
 
