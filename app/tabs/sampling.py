@@ -102,9 +102,15 @@ def _train_view(shared: Shared) -> None:
     def step(session: Session, num_clips: int, *settings: Any) -> Updates:
         wanted, (times, _) = sampling(settings), source_of(session.current_video(), None).timeline()
         number = session.results["step"] = session.results.get("step", 0) + 1
-        clips = _draw(times, wanted, num_clips, wanted.seed + number)
-        session.results["step lanes"] = {f"step {number}": clips}
-        return {drawn: timeline_html(session.results["step lanes"], times, chosen=f"step {number}"), timer: gr.Timer(active=number % LAST_STEP > 0)}
+        lanes = session.results["step lanes"] = {f"step {number}": _draw(times, wanted, num_clips, wanted.seed + number)}
+        return {drawn: timeline_html(lanes, times, chosen=f"step {number}")}
+
+    def start(session: Session, num_clips: int, *settings: Any) -> Updates:
+        return {**step(session, num_clips, *settings), timer: gr.Timer(active=True)}
+
+    def tick(session: Session, num_clips: int, *settings: Any) -> Updates:
+        updates = step(session, num_clips, *settings)
+        return updates if session.results["step"] % LAST_STEP else {**updates, timer: gr.Timer(active=False)}
 
     def thousand(session: Session, num_clips: int, *settings: Any) -> Updates:
         from clipbert.viz.figures import draw_positions, training_draws
@@ -116,12 +122,17 @@ def _train_view(shared: Shared) -> None:
     def halt(session: Session) -> Updates:
         return {timer: gr.Timer(active=False)}
 
+    def other_video(session: Session) -> Updates:
+        return {drawn: "", **halt(session), **histogram.clear()}
+
     def open_clip(session: Session, event: Any) -> Updates:
         lane, n = event.index
         return shared.seek(session.results["step lanes"][lane][n].start)
 
     inputs = [num_train, *shared.settings]
-    shared.on([play.click, timer.tick], step, inputs, [drawn, timer], notice=notice, show_progress="hidden")
+    shared.on(play.click, start, inputs, [drawn, timer], notice=notice, show_progress="hidden")
+    shared.on(timer.tick, tick, inputs, [drawn, timer], notice=notice, show_progress="hidden")
+    shared.on(shared.video_changed.change, other_video, outputs=[drawn, timer, *histogram.outputs], notice=notice, show_progress="hidden")
     shared.on([play.click, num_train.release], thousand, inputs, histogram.outputs, notice=notice, trigger_mode="always_last")
     shared.on(drawn.select, open_clip, outputs=[shared.player], notice=notice)
     shared.on(stop.click, halt, outputs=[timer], notice=notice, show_progress="hidden")
