@@ -1,0 +1,204 @@
+"""N_test & aggregation: how the answer, or a score over many videos, depends on how many clips are seen and how they are pooled."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.pictures import Picture
+from app.scoring import SYNTHETIC_VIDEOS, Scores, score_stream, synthetic_set, uploaded_set
+from app.settings import sampling
+from app.shared import Shared, Updates
+from app.state import Session
+from app.sweeping import Sweep, matrix_html, sizes_with, sweep_stream
+from clipbert.aggregation import AGGREGATIONS
+from clipbert.tasks import require_text
+
+TITLE, PLACE = "N_test & aggregation", 3
+NUM_CLIPS, AGGREGATION = 0, 4  # their places among the settings
+OWN_SET, BUNDLED_SET = "my videos", "synthetic videos, made here"
+SETS = (BUNDLED_SET, OWN_SET)
+CELL_CLICK = """element.addEventListener("click", (event) => {
+  const cell = event.target.closest("button[data-clips]");
+  if (cell) trigger("select", { index: [Number(cell.dataset.clips), cell.dataset.how] });
+});"""
+ASK = "() => setTimeout(() => document.querySelector('#ask')?.click(), 400)"
+
+
+def build(shared: Shared) -> None:
+    notice = gr.HTML(elem_id="sweep-notice")
+    with gr.Row(equal_height=True):
+        question = gr.Textbox(label="Question", max_length=2000, scale=6, min_width=200, elem_id="sweep-question")
+        run = gr.Button("Sweep", variant="primary", scale=1, min_width=80, elem_id="sweep")
+        stop = gr.Button("Stop", scale=1, min_width=80, elem_id="sweep-stop")
+    with gr.Accordion("Choose among given answers (optional)", open=False):
+        listed = gr.Textbox(label="One answer a line; empty: the model's own answers", lines=3, max_length=4000, elem_id="sweep-choices")
+    said = gr.HTML(elem_id="sweep-said")
+    curve = Picture(shared, "ntest-curve", notice)
+    matrix = gr.HTML(elem_id="ntest-matrix", js_on_load=CELL_CLICK, apply_default_css=False)
+    shared.follows_question(question)
+    shared.stops(stop)
+    explain = _Explainer(shared)
+
+    def show(session: Session, sweep: Sweep, num_clips: int, aggregation: str) -> Updates:
+        from clipbert.viz.figures import ntest_curve
+
+        session.results["sweep"] = sweep
+        state = "" if sweep.finished else f"; N_test {', '.join(map(str, sweep.logits))} of {', '.join(map(str, sweep.planned))} done"
+        return {
+            said: f'<p class="soft" role="status">model {sweep.model}; {sweep.note}{state}</p>',
+            matrix: matrix_html(sweep, num_clips=num_clips, aggregation=aggregation),
+            **curve.show(session, ntest_curve(sweep.rows(), model=sweep.model, note=sweep.note)),
+        }
+
+    def sweeps(session: Session, text: str, choices: str, *settings: Any) -> Iterator[Updates]:
+        require_text(text, "question")
+        session.stop.clear()
+        wanted, video = sampling(settings), session.current_video()
+        given = [line.strip() for line in (choices or "").splitlines() if line.strip()] or None
+        for sweep in sweep_stream(shared.engine.predictor(), video, text, given, wanted, sizes_with(wanted.num_clips)):
+            if session.video != video:
+                return
+            updates = show(session, sweep, wanted.num_clips, wanted.aggregation)
+            yield updates | (explain(session) if sweep.finished else {})
+            if session.stop.is_set():
+                return
+
+    def repool(session: Session, num_clips: int, aggregation: str) -> Updates:
+        """Another chosen setting marks other cells: no model runs."""
+        sweep = session.results.get("sweep")
+        return {} if sweep is None else {matrix: matrix_html(sweep, num_clips=num_clips, aggregation=aggregation)}
+
+    def other_video(session: Session) -> Updates:
+        return {said: "", matrix: "", **curve.clear(), **explain.clear()}
+
+    def ask_so(session: Session, event: Any) -> Updates:
+        """The Ask tab, in the setting of the cell."""
+        num_clips, aggregation = event.index
+        sweep = session.results["sweep"]
+        return {
+            shared.settings[NUM_CLIPS]: num_clips, shared.settings[AGGREGATION]: aggregation, shared.question: sweep.question,
+            shared.tabs: gr.Tabs(selected="ask"),
+        }  # fmt: skip
+
+    outputs = [said, matrix, *curve.outputs, *explain.outputs]
+    shared.on([run.click, question.submit], sweeps, [question, listed, *shared.settings], outputs, notice=notice, concurrency_id="model")
+    chosen = [shared.settings[NUM_CLIPS], shared.settings[AGGREGATION]]
+    shared.on([setting.change for setting in chosen], repool, chosen, [matrix], notice=notice, trigger_mode="always_last", show_progress="hidden")
+    shared.on(shared.video_changed.change, other_video, outputs=outputs, notice=notice, show_progress="hidden")
+    asked = shared.on(matrix.select, ask_so, outputs=[*chosen, shared.question, shared.tabs], notice=notice)
+    asked.then(fn=None, js=ASK, api_visibility="private")
+    _when_it_matters(shared)
+    _data_set(shared)
+
+
+class _Explainer:
+    """Clip logits, the pooled row and each clip's responsibility, from mean to maximum."""
+
+    def __init__(self, shared: Shared) -> None:
+        with gr.Accordion("How the clips' opinions become one", open=False, elem_id="explainer"):
+            gr.Markdown(
+                "Every clip gives each answer a logit *g*. Pooling is **(1/β) · log mean exp(β · g)** over clips: β near 0 is the mean, β = 1 is lse "
+                "(the paper's LogSumExp, less a constant), large β is the maximum. A clip's *responsibility* is its part in the pooled logit."
+            )
+            notice = gr.HTML(elem_id="explainer-notice")
+            self.sharpness = gr.Slider(-2, 2, 0, step=0.1, label="log₁₀ β: from mean (left) through lse (0) to max (right)", elem_id="sharpness")
+            self.heat, self.bars = Picture(shared, "pooling-heat", notice), Picture(shared, "responsibility", notice)
+        self.outputs = [*self.heat.outputs, *self.bars.outputs, self.sharpness]
+
+        def moved(session: Session, exponent: float) -> Updates:
+            return self._shown(session, exponent) if "sweep" in session.results else {}
+
+        shared.on(
+            self.sharpness.release, moved, [self.sharpness], self.outputs[:-1], notice=notice, trigger_mode="always_last", show_progress="hidden"
+        )
+
+    def __call__(self, session: Session) -> Updates:
+        return {self.sharpness: 0, **self._shown(session, 0.0)}
+
+    def clear(self) -> Updates:
+        return self.heat.clear() | self.bars.clear()
+
+    def _shown(self, session: Session, exponent: float) -> Updates:
+        from clipbert.viz.figures import pooling_heat, responsibility_bars
+
+        sweep = session.results["sweep"]
+        logits, about = sweep.logits[max(sweep.logits)], {"sharpness": 10.0**exponent, "model": sweep.model}
+        return {
+            **self.heat.show(session, pooling_heat(logits, sweep.candidates, **about)),
+            **self.bars.show(session, responsibility_bars(logits, sweep.candidates, **about)),
+        }
+
+
+def _when_it_matters(shared: Shared) -> None:
+    """The bundled examples on which mean, max and lse do not agree."""
+    with gr.Accordion("When does aggregation matter? The bundled examples", open=False, elem_id="disagreements"):
+        notice, check = gr.HTML(elem_id="disagreements-notice"), gr.Button("Check the examples", elem_id="disagreements-check")
+        found = gr.HTML(elem_id="disagreements-found", elem_classes="scrolls")
+
+    def compare(session: Session, *settings: Any) -> Iterator[Updates]:
+        from clipbert.viz.figures import to_table
+
+        session.stop.clear()
+        wanted, predictor, rows = sampling(settings), shared.engine.predictor(), []
+        for example in shared.examples.all():
+            for sweep in sweep_stream(predictor, example.path, example.question, example.captions or None, wanted, [wanted.num_clips]):
+                answers = {row.aggregation: row.answer for row in sweep.rows()}
+                rows.append({"example": example.case, "question": example.question, **answers, "disagree": len(set(answers.values())) > 1})
+            differ = sum(row["disagree"] for row in rows)
+            caption = f"{differ} of {len(rows)} examples depend on the aggregation; N_test = {wanted.num_clips}, model {predictor.model.name}"
+            yield {found: to_table(sorted(rows, key=lambda row: not row["disagree"]), caption=caption)}
+            if session.stop.is_set():
+                return
+
+    shared.on(check.click, compare, shared.settings, [found], notice=notice, concurrency_id="model")
+
+
+def _data_set(shared: Shared) -> None:
+    """Accuracy over many videos against N_test, with its interval, beside the paper's numbers that exist as text."""
+    with gr.Accordion("Over many videos: accuracy by N_test", open=False, elem_id="data-set"):
+        notice = gr.HTML(elem_id="data-set-notice")
+        which = gr.Radio(SETS, value=BUNDLED_SET, label="Videos and questions", elem_id="data-set-which")
+        files = gr.File(
+            label="Your videos, and one .jsonl with a line {\"video\", \"question\", \"answer\"} a question", file_count="multiple", visible=False,
+            elem_id="data-set-files",
+        )  # fmt: skip
+        with gr.Row(equal_height=True):
+            num_videos = gr.Slider(
+                3, 60, SYNTHETIC_VIDEOS, step=1, precision=0, label="Videos", elem_id="data-set-videos", scale=3, min_width=160,
+                info="More videos, a narrower interval, a longer wait.",
+            )  # fmt: skip
+            aggregation = gr.Radio(
+                list(AGGREGATIONS), value="lse", label="Pooled by (no model run)", elem_id="data-set-aggregation", scale=3, min_width=180
+            )
+            run = gr.Button("Evaluate", variant="primary", scale=1, min_width=80, elem_id="evaluate")
+            stop = gr.Button("Stop", scale=1, min_width=80, elem_id="evaluate-stop")
+        said = gr.HTML(elem_id="data-set-said")
+        curve = Picture(shared, "data-set-curve", notice)
+    shared.stops(stop)
+
+    def show(session: Session, scores: Scores, how: str) -> Updates:
+        session.results["scores"] = scores
+        return {said: scores.html(), **(curve.show(session, scores.chart(how)) if scores.done else {})}
+
+    def evaluates(session: Session, kind: str, paths: list[str] | None, size: int, how: str, *settings: Any) -> Iterator[Updates]:
+        session.stop.clear()
+        wanted, predictor = sampling(settings), shared.engine.predictor()
+        yield {said: '<p class="soft" role="status">reading the data set …</p>'}
+        data = synthetic_set(size, shared.sessions.uploads / "synthetic") if kind == BUNDLED_SET else uploaded_set([Path(p) for p in paths or []])
+        for scores in score_stream(predictor, data, wanted):
+            yield show(session, scores, how)
+            if session.stop.is_set():
+                return
+
+    def repool(session: Session, how: str) -> Updates:
+        return show(session, session.results["scores"], how) if "scores" in session.results else {}
+
+    def choose(session: Session, kind: str) -> Updates:
+        return {files: gr.File(visible=kind == OWN_SET), num_videos: gr.Slider(visible=kind == BUNDLED_SET)}
+
+    shared.on(which.change, choose, [which], [files, num_videos], notice=notice, show_progress="hidden")
+    inputs = [which, files, num_videos, aggregation, *shared.settings]
+    shared.on(run.click, evaluates, inputs, [said, *curve.outputs], notice=notice, concurrency_id="model")
+    shared.on(aggregation.change, repool, [aggregation], [said, *curve.outputs], notice=notice, show_progress="hidden")

@@ -1,0 +1,65 @@
+"""The N_test tab in a browser: one sweep, cells that lead to Ask, pooling moved by hand, and scores over many videos."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from videos import write_video
+
+
+@pytest.fixture
+def tab(page: Any) -> Any:
+    page.click("#tab-ntest-button")
+    page.fill("#sweep-question textarea, #sweep-question input", "what colour?")
+    return page
+
+
+@pytest.fixture
+def swept(tab: Any) -> Any:
+    tab.click("#sweep")
+    tab.wait_for_function("document.querySelectorAll('#ntest-matrix button').length >= 15")
+    return tab
+
+
+def test_a_sweep_fills_curve_and_matrix_under_the_models_name(swept: Any) -> None:
+    swept.wait_for_selector("#ntest-curve-plot .js-plotly-plot")
+    assert "model tiny" in swept.inner_text("#ntest-matrix caption")
+    assert swept.locator("#ntest-matrix button.setting").count() == 1
+
+
+def test_another_aggregation_moves_the_chosen_cell_without_the_model(swept: Any) -> None:
+    swept.click("#settings button")
+    swept.click("#aggregation label:has-text('max')")
+    swept.wait_for_function("document.querySelector('#ntest-matrix button.setting').dataset.how == 'max'")
+
+
+def test_a_cell_asks_in_its_setting(swept: Any) -> None:
+    swept.click("#ntest-matrix button[data-clips='4'][data-how='mean']")
+    swept.wait_for_selector("#question textarea", state="visible")
+    assert swept.input_value("#question textarea") == "what colour?"
+    swept.wait_for_function("document.querySelector('#num-clips input[type=number]').value == '4'")
+    swept.wait_for_function("document.querySelector('#answer').innerText.includes('mean')")
+
+
+def test_the_pooling_slider_has_its_pictures(swept: Any) -> None:
+    swept.click("#explainer button")
+    swept.wait_for_selector("#pooling-heat-plot .js-plotly-plot")
+    swept.wait_for_selector("#responsibility-plot .js-plotly-plot")
+
+
+def test_an_empty_question_is_refused(tab: Any) -> None:
+    tab.fill("#sweep-question textarea, #sweep-question input", " ")
+    tab.click("#sweep")
+    assert "question" in tab.inner_text("#sweep-notice .bad")
+
+
+def test_a_users_videos_are_scored(tab: Any, tmp_path: Path) -> None:
+    video, rows = write_video(tmp_path / "one.mp4", num_frames=20), tmp_path / "rows.jsonl"
+    rows.write_text('{"video": "one", "question": "what colour?", "answer": "red"}\n')
+    tab.click("#data-set button")
+    tab.click("#data-set-which label:has-text('my videos')")
+    tab.set_input_files("#data-set-files input[type=file]", [str(video), str(rows)])
+    tab.wait_for_function("document.querySelector('#data-set-files').innerText.includes('rows')")
+    tab.click("#evaluate")
+    tab.wait_for_selector("#data-set-curve-plot .js-plotly-plot")
+    assert "1 of 1 videos, 1 questions" in tab.inner_text("#data-set-said")
