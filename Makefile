@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup app test test-all bench notebooks lint lock
+.PHONY: setup app test test-all synthetic-model bench notebooks lint lock
 
 setup: $(READY)
 
@@ -33,6 +33,20 @@ test-all: lint
 
 bench: $(READY)
 	$(BIN)/python benchmarks/decode.py
+
+# the model `synthetic` from random weights into runs/synthetic; a lesson that is done is not repeated
+synthetic-model: runs/synthetic_videos/step_00001200
+	$(BIN)/python train/calibrate.py --model $< --out runs/synthetic --videos data/synthetic --questions data/synthetic/openqa_val.jsonl \
+		data/synthetic/frameqa_val.jsonl --num-clips 16 --num-frames 4 --fps 8
+
+runs/synthetic_videos/step_00001200: runs/synthetic_shorts/step_00002500
+runs/synthetic_shorts/step_00002500: runs/synthetic_stills/step_00003000
+runs/synthetic_stills/step_00003000: data/synthetic/README.md
+runs/synthetic_%:
+	$(BIN)/python train/train.py --config train/configs/$(notdir $(patsubst %/,%,$(dir $@))).yaml
+
+data/synthetic/README.md: $(READY)
+	$(BIN)/python -m clipbert data synthetic data/synthetic --num-videos 1624 --seed 1
 
 notebooks: $(READY)
 	cd notebooks && for source in *.py; do ../$(BIN)/jupytext --to ipynb --execute "$$source" || exit 1; done
