@@ -141,6 +141,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.app_options(app)
     _model_options(app)
 
+    cost = add("cost", commands.cost, "Time and memory of a training step: Figure 5, here.", "clipbert cost --model paper --repeats 1")
+    commands.cost_options(cost)
+
     add("doctor", _doctor, "What works on this machine.", "clipbert doctor")
     return parser
 

@@ -185,3 +185,40 @@ def app(args: argparse.Namespace) -> Command:
         max_file_size=args.max_file_size,
     )  # fmt: skip
     return {}, lambda _: None
+
+
+def cost_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="small", help="small (default), paper, a bundled model or a folder: its sizes, with random weights")
+    parser.add_argument("--num-clips", type=int, nargs="+", metavar="N", help="N_train of panels a and b, with T=1 (default 1 2 4 8 16)")
+    parser.add_argument("--num-frames", type=int, nargs="+", metavar="T", help="T of panels c and d, with N_train=1 (default 1 2 4 8 16)")
+    parser.add_argument("--batch-size", type=int, default=8, metavar="B", help="videos (default 8, as in the paper)")
+    parser.add_argument("--image-size", type=int, default=0, metavar="PIXELS", help="longer side of a frame (default: the model's own)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
+    parser.add_argument("--warmup", type=int, default=3, metavar="R", help="passes before those that count (default 3)")
+    parser.add_argument("--repeats", type=int, default=10, metavar="R", help="passes that count (default 10)")
+    parser.add_argument("--memory-cap", type=float, default=0, metavar="GIB", help="memory a point may take (default: what is free; the paper: 32)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S")
+
+
+def cost(args: argparse.Namespace) -> Command:
+    from clipbert.cost import SIZES, CostSettings, measure, panels, predict_cost
+    from clipbert.per_clip import find_device
+
+    quiet_loading()
+    names = ("model", "batch_size", "image_size", "dtype", "warmup", "repeats", "seed")
+    settings = CostSettings(device=find_device(args.device).type, memory_cap=int(args.memory_cap * 2**30), **given(args, *names))
+    clips, frames = args.num_clips or SIZES, args.num_frames or SIZES
+    total, points = len({(n, 1) for n in clips} | {(1, t) for t in frames}), []
+    for point in measure(settings, clips=clips, frames=frames):
+        points.append(point)
+        show_progress("points", len(points), total)
+    drawn = [
+        {
+            "panel": panel.letter, "x": panel.x, "y": panel.y, "fit": asdict(panel.fit) if panel.fit else None,
+            "points": [[getattr(p.settings, panel.x), getattr(p, panel.y)] for p in panel.points], "paper": panel.paper,
+        }
+        for panel in panels(points)
+    ]  # fmt: skip
+    one = asdict(predict_cost(settings))
+    return {"settings": asdict(settings), "predicted_at_1x1": one, "rows": [point.row() for point in points], "panels": drawn}, show.cost

@@ -58,7 +58,7 @@ class ClipBertPerClip:
 
     def __init__(self, model: ClipBertForSequenceClassification, processor: ClipBertProcessor, *, name: str, device: str, dtype: str) -> None:
         self.name, self.processor, self.image_size = name, processor, processor.image_size
-        self.device, self.dtype = _device(device), _dtype(dtype, _device(device))
+        self.device, self.dtype = find_device(device), _dtype(dtype, find_device(device))
         self.model = model.eval()
         torch.nn.Module.to(self.model, self.device)
         self.backbone = model.clipbert.backbone.folded()
@@ -114,7 +114,8 @@ def _fingerprint(model: ClipBertForSequenceClassification, processor: ClipBertPr
     return digest.hexdigest()[:16]
 
 
-def _device(device: str) -> torch.device:
+def find_device(device: str) -> torch.device:
+    """What "auto", "cpu" or "cuda" means here; raises ValueError for what this machine has not."""
     check_known("device", device, ("auto", "cpu", "cuda"))
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device cuda is not available on this machine; use auto or cpu.")

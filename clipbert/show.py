@@ -159,6 +159,39 @@ def overview(result: dict[str, Any]) -> None:
         print(f"  {'holds' if claim['holds'] else 'FAILS'}  {claim['claim']}: {claim['computed']:g} = {claim['source']}")
 
 
+PANELS = {"max_batch": "largest batch", "bytes_per_video": "MB per video", "milliseconds": "ms per step"}
+
+
+def cost(result: dict[str, Any]) -> None:
+    settings, one, first = result["settings"], result["predicted_at_1x1"], result["rows"][0]
+    weights = f"{one['parameters'] / 1e6:.1f} M random weights"
+    print(f"a forward and backward pass of model {settings['model']} ({weights}), batch {settings['batch_size']}, {settings['dtype']}")
+    print(f"{first['device_name']} ({settings['device']}, {first['num_threads']} threads); each point in a fresh process,", end=" ")
+    print(f"the median of {settings['repeats']} passes after {settings['warmup']}")
+    forward = f"forward: CNN {one['cnn_flops'] / 1e9:.2f}, transformer and head {one['transformer_flops'] / 1e9:.2f}"
+    print(f"at N_train=1, T=1: {one['training_flops'] / 1e9:.2f} GFLOP a pass ({forward})\n")
+    for row in result["rows"]:
+        at = f"N_train={row['num_clips']:<3} T={row['num_frames']:<3}"
+        if row["error"]:
+            print(f"  {at} {row['error']}")
+            continue
+        largest = f", largest batch {row['max_batch']}" if row["max_batch"] is not None else ""
+        spread = f"{row['milliseconds']:9.1f} ms (between quartiles {row['spread']:.1f})"
+        print(f"  {at} {spread}   peak {row['peak_bytes'] / 1e6:.0f} MB, {row['bytes_per_video'] / 1e6:.1f} MB per video{largest}")
+    print()
+    for panel in result["panels"]:
+        scale = 1e6 if panel["y"] == "bytes_per_video" else 1
+        x = "N_train" if panel["x"] == "num_clips" else "T"
+        told = "too few points for a line"
+        if panel["fit"]:
+            told = f"{panel['fit']['intercept'] / scale:.1f} + {panel['fit']['slope'] / scale:.1f} {x}  (R² {panel['fit']['r_squared']:.3f})"
+        known = ", ".join(f"{at}: {value:g}" for at, value in panel["paper"].items())
+        says = {"a": "the paper's largest batch on a V100 of 32 GB", "b": "the paper's R@1", "d": "the paper's R@1"}.get(panel["panel"])
+        print(f"  ({panel['panel']}) {PANELS[panel['y']]} = {told}" + (f"; {says}, by {x}: {known}" if says else ""))
+    if any(panel["y"] == "bytes_per_video" for panel in result["panels"]):
+        print("\n  a CPU has no fixed memory to fill, so the paper's largest batch is bytes per video here")
+
+
 def doctor(result: dict[str, Any]) -> None:
     for name, state in result.items():
         print(f"{name:<28} {state}")

@@ -31,7 +31,7 @@ LAYERS = (
     ),
     ("per_clip", "convert", "initialise", "data.check"),
     ("predict", "evaluate"),
-    ("index_file", "retrieval", "streaming"),
+    ("index_file", "retrieval", "streaming", "cost_point", "cost"),
     ("doctor", "attribution"),
     (
         "viz.style",
