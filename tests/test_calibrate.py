@@ -7,10 +7,12 @@ import pytest
 import torch
 from PIL import Image
 from test_predict import make_predictor
+from tiny import HEADS, tiny_model, tiny_processor
 from torch.nn import functional as F
 
 from clipbert.config import ClipBertConfig
 from clipbert.predict import Predictor
+from train.anchor import ends, scores
 from train.bootstrap import interval_of_gain
 from train.calibrate import Answered, best_temperature, confidence_floor, log_odds_of, main, retrieval_weight
 
@@ -82,3 +84,21 @@ def test_a_calibrated_model_answers_as_its_file_says(tmp_path: Path) -> None:
     assert calibrated.sampling.num_clips == 2
     parts = calibrated.match_parts(calibrated.encode(tmp_path / "0.png"), ["a red thing 0"])
     assert "contrast" in parts and ("match" in parts) == (found["match"]["retrieval weight beside contrastive"] > 0)
+
+
+def test_the_anchored_head_is_the_ridge_map_at_one_end_and_the_trained_head_at_the_other() -> None:
+    """On tokens of a trunk that has moved, too."""
+    grids = torch.randn(60, 1280, generator=torch.Generator().manual_seed(0))
+    settings: dict = {"heads": {"contrast": HEADS["contrast"]}, "backbone": "efficientnet-lite0", "grid_encoder": "linear", "image_size": 64}
+    start, trained = tiny_model(0, **settings), tiny_model(0, **settings)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        moved = torch.eye(16) + 0.2 * torch.randn(16, 16, generator=generator)
+        weight = trained.clipbert.backbone.grid_encoder[0].weight
+        weight.copy_(torch.einsum("de,echw->dchw", moved, weight.clone()))
+        trained.heads["contrast"].visual.weight.add_(0.1 * torch.randn(16, 16, generator=generator))
+    texts = tiny_processor(start).texts(["a red dog", "two cats", "surfing"])
+    expected = [scores(model, "contrast", grids, texts) for model in (start, trained)]
+    for state, wanted in zip(ends(start, trained, "contrast", grids), expected, strict=True):
+        trained.heads["contrast"].load_state_dict(state)
+        torch.testing.assert_close(scores(trained, "contrast", grids, texts), wanted, atol=1e-4, rtol=1e-3)

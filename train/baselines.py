@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers.utils.logging import disable_progress_bar
 
 from clipbert.aggregation import aggregate
 from clipbert.config import SamplingConfig
@@ -31,9 +32,8 @@ from clipbert.data.dataset import VideoTextDataset, group_by_video
 from clipbert.data.examples import read_examples
 from clipbert.data.rows import Example
 from clipbert.data.video_store import VideoStore, open_store
-from clipbert.predict import Predictor, model_folder
-from train.bootstrap import interval_of_gain
-from train.calibrate import reciprocal_ranks
+from clipbert.predict import Predictor
+from train.bootstrap import interval_of_gain, reciprocal_ranks
 from train.grids import FrozenCnn, GridDataset, means
 from train.record import commit, versions
 from train.ridge import mean_word, ridge, word_weights
@@ -209,6 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     parser.add_argument("overrides", nargs="*", metavar="key.key=value")
     args = parser.parse_intermixed_args(arguments)
+    disable_progress_bar()
     try:
         result = measure(args)
     except ValueError as error:
@@ -224,7 +225,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     began = time.time()
     settings = read_settings(args.config, [*args.overrides, "run.resume=false", f"run.output={args.out}.run"])
     run, store = Run(settings), open_store(args.videos)
-    predictor = Predictor.from_pretrained(model_folder(args.model))
+    predictor = Predictor.from_pretrained(args.model, dtype="auto")
     cnn = FrozenCnn(run.engine.model.clipbert.backbone, run.processor)
     asked = [example for name in ("qa", "rooms") for example in read_examples(args.data / f"{name}_val.jsonl")]
     unique = [replace(example, id=str(number)) for number, example in enumerate(asked)]

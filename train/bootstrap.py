@@ -1,4 +1,4 @@
-"""How sure a difference between two models on the same questions is."""
+"""Ranks of captions' own videos, and how sure a difference between two models on the same questions is."""
 
 import torch
 from jaxtyping import Float, Int
@@ -16,3 +16,9 @@ def interval_of_gain(gains: Float[Tensor, " M"], group: Int[Tensor, " M"], *, se
     means = sums[drawn].sum(dim=1) / counts[drawn].sum(dim=1)
     low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return low, high
+
+
+def reciprocal_ranks(scores: Float[Tensor, "M B"], own: Int[Tensor, " M"]) -> Float[Tensor, " M"]:
+    """1 / rank of each text's own video among all; ties go to the text."""
+    mine = scores.gather(1, own[:, None])
+    return 1 / (1 + (scores > mine).sum(dim=1)).float()

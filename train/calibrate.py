@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
+from transformers.utils.logging import disable_progress_bar
 
 from clipbert.aggregation import aggregate
 from clipbert.config import SamplingConfig
@@ -35,7 +36,7 @@ from clipbert.data.video_store import VideoStore, open_store
 from clipbert.model import ClipBertForSequenceClassification
 from clipbert.predict import Predictor, model_folder
 from clipbert.processing import VOCABULARY, ClipBertProcessor
-from train.bootstrap import interval_of_gain
+from train.bootstrap import interval_of_gain, reciprocal_ranks
 
 TEMPERATURES = torch.linspace(0.5, 4.0, 71)
 RETRIEVAL_WEIGHTS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
@@ -81,22 +82,16 @@ def confidence_floor(confidence: Float[Tensor, " M"], right: Float[Tensor, " M"]
 
 
 def match_scores(predictor: Predictor, examples: Sequence[Example], store: VideoStore) -> tuple[dict[str, Float[Tensor, "M B"]], Int[Tensor, " M"]]:
-    """Every head's log-odds of every caption with every video, and each caption's own video."""
-    groups = group_by_video(examples)
-    captions = [example.caption for group in groups for example in group]
+    """Every head's log-odds of each video's first caption with every video, and each caption's own video."""
+    groups = [group[:1] for group in group_by_video(examples)]
+    captions = [group[0].caption for group in groups]
     columns: dict[str, list[Tensor]] = {}
     for group in groups:
         with store.file(group[0].video) as path:
             video = predictor.encode(path, num_clips=1 if group[0].is_image else None)
         for head, part in predictor.match_parts(video, captions).items():
             columns.setdefault(head, []).append(part)
-    own = torch.tensor([b for b, group in enumerate(groups) for _ in group])
-    return {head: torch.stack(parts, dim=1) for head, parts in columns.items()}, own
-
-
-def reciprocal_ranks(scores: Float[Tensor, "M B"], own: Int[Tensor, " M"]) -> Float[Tensor, " M"]:
-    mine = scores.gather(1, own[:, None])
-    return 1 / (1 + (scores > mine).sum(dim=1)).float()
+    return {head: torch.stack(parts, dim=1) for head, parts in columns.items()}, torch.arange(len(groups))
 
 
 def retrieval_weight(contrastive: Float[Tensor, "M B"], retrieval: Float[Tensor, "M B"], own: Int[Tensor, " M"], seed: int) -> float:
@@ -138,7 +133,7 @@ def calibrate(
     kinds = {settings["kind"]: name for name, settings in heads.items()}
     for settings in heads.values():
         settings.update(temperature=1.0, abstain_below=0.0, match_weight=1.0)
-    predictor, found = Predictor(model, processor), {}
+    predictor, found = Predictor(model, processor, dtype="auto"), {}
     for kind, examples in (("classifier", questions), ("multiple_choice", choices)):
         if kind in kinds and examples:
             found[kinds[kind]] = _answers(heads[kinds[kind]], ask(predictor, examples, store), how, precision)
@@ -193,6 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--aggregation", default="lse")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
+    disable_progress_bar()
     try:
         print(json.dumps(run(args), indent=1))
     except ValueError as error:
