@@ -102,9 +102,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> dict[str, float]:
     """Mix, choose and save; what was found."""
     started = Run(read_settings(args.config, [f"run.output={args.out}.run"]))
-    source = next((s for s in started.train if s.settings.task == "contrastive" and isinstance(s.dataset, GridDataset)), None)
-    if source is None or not started.settings.model.ridge_penalty:
+    by_head = {s.settings.head_name: s.dataset for s in started.train if s.settings.task == "contrastive" and isinstance(s.dataset, GridDataset)}
+    if not by_head or not started.settings.model.ridge_penalty:
         raise ValueError(f"{args.config} trains no contrastive head from a ridge map.")
+    head, dataset = next(iter(by_head.items()))
     trained = ClipBertForSequenceClassification.from_pretrained(args.model, dtype=torch.float32)
     processor, examples = ClipBertProcessor.from_pretrained(args.model), read_examples(args.captions)
     cnn = FrozenCnn(trained.clipbert.backbone, processor)
@@ -112,7 +113,7 @@ def run(args: argparse.Namespace) -> dict[str, float]:
     groups = group_by_video(examples)
     own = torch.tensor([b for b, group in enumerate(groups) for _ in group])
     found = anchor(
-        started.engine.model.eval(), trained.eval(), processor, source.settings.head_name, torch.stack([m for _, m in means([source.dataset])]),
+        started.engine.model.eval(), trained.eval(), processor, head, torch.stack([mean for _, mean in means([dataset])]),
         torch.stack([seen[group[0].video] for group in groups]), [example.caption for group in groups for example in group], own,
     )  # fmt: skip
     trained.save_pretrained(args.out)

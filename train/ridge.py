@@ -19,9 +19,9 @@ from train.grids import GridDataset, means
 
 SCALE = 20.0
 """Of the started grid encoder: LayerNorm and cosine do not mind a factor, optimisers do."""
-STOP_WORDS: list[str] = (
-    "[CLS] [SEP] [PAD] a an the is are was were in on at of with and to for from by his her their its it this that there what . , ? ! ' s"
-).split()
+STOP_WORDS = list[str](
+    "[CLS] [SEP] [PAD] a an the is are was were in on at of with and to for from by his her their its it this that there what . , ? ! ' s".split()
+)
 
 
 def ridge(x: Float[Tensor, "n C"], y: Float[Tensor, "n D"], penalty: float) -> tuple[Float[Tensor, "D C"], Float[Tensor, " D"]]:
