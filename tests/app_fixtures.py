@@ -81,7 +81,7 @@ def page(browser: Any, app_url: str) -> Iterator[Any]:
     page.on("request", lambda request: strays.append(request.url) if not request.url.startswith((app_url, "data:", "blob:")) else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(app_url)
-    page.wait_for_selector("#answer .big", timeout=90_000)
+    page.wait_for_selector("#answer .big", timeout=300_000)
     yield page
     context.close()
     assert not strays and not errors, f"requests to elsewhere: {strays}; errors: {errors}"

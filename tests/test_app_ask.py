@@ -98,7 +98,7 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Any, app_url: str) -> None
     context = browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
     page = context.new_page()
     page.goto(app_url)
-    page.wait_for_selector("#clips .clip-card", timeout=90_000)
+    page.wait_for_selector("#clips .clip-card", timeout=300_000)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     context.close()
 
@@ -107,7 +107,7 @@ def test_two_visitors_do_not_see_each_others_results(page: Any, browser: Any, ap
     context = browser.new_context()
     other = context.new_page()
     other.goto(app_url)
-    other.wait_for_selector("#clips .clip-card", timeout=90_000)
+    other.wait_for_selector("#clips .clip-card", timeout=300_000)
     before = other.inner_text("#answer")
     ask(page, "mine alone?")
     page.wait_for_function("document.querySelector('#answer .state')?.innerText == 'after all 4 clips'")
