@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from clipbert import commands, show
 from clipbert.commands import Command, given, load_predictor, show_progress
-from clipbert.results import answer_result, sample_result, sweep_result
+from clipbert.results import answer_result, attribution_result, sample_result, sweep_result
 
 
 class _Parser(argparse.ArgumentParser):
@@ -206,7 +206,7 @@ def _attribute(args: argparse.Namespace) -> Command:
     require_text(args.question, "question")
     _check_video(args)
     predictor = load_predictor(args)
-    from clipbert.attribution import METHODS, attribute
+    from clipbert.attribution import attribute
 
     video = predictor.encode(
         args.video, backend=args.backend, progress=show_progress, **given(args, "num_clips", "num_frames", "fps", "policy", "seed")
@@ -215,19 +215,7 @@ def _attribute(args: argparse.Namespace) -> Command:
         predictor, video, args.question, method=args.method, task=args.task, target=args.target, versus=args.versus, choices=args.choices,
         aggregation=args.aggregate, seed=args.seed or 0,
     )  # fmt: skip
-    assert found.clips is not None
-    spans = [{"start": round(start, 6), "end": round(end, 6)} for start, end in video.spans.tolist()]
-    return {
-        "question": args.question,
-        "target": found.target,
-        "method": found.method,
-        "unit": METHODS[found.method].unit,
-        "value_function": found.value_function,
-        "gap": found.gap,
-        "model": predictor.model.name,
-        "clips": [span | {"value": value} for span, value in zip(spans, found.clips.tolist(), strict=True)],
-        "notices": list(video.notices),
-    }, show.attribution
+    return attribution_result(predictor, video, found, args.question), show.attribution
 
 
 def _sample(args: argparse.Namespace) -> Command:

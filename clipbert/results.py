@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clipbert.config import SamplingConfig
     from clipbert.predict import Predictor, SweepRow
-    from clipbert.types import EncodedVideo, Prediction
+    from clipbert.types import Attribution, EncodedVideo, Prediction
 
 
 def answer_result(predictor: "Predictor", video: "EncodedVideo", prediction: "Prediction", question: str, seed: int) -> dict[str, Any]:
@@ -38,6 +38,25 @@ def answer_result(predictor: "Predictor", video: "EncodedVideo", prediction: "Pr
         "duration": video.duration,
         "partial": video.partial,
         "notices": list(prediction.notices),
+    }
+
+
+def attribution_result(predictor: "Predictor", video: "EncodedVideo", found: "Attribution", question: str) -> dict[str, Any]:
+    """Each clip's value, and how far the values are from adding up to the whole score (None for a method that does not promise it)."""
+    from clipbert.attribution import METHODS
+
+    assert found.clips is not None
+    spans = [{"start": round(start, 6), "end": round(end, 6)} for start, end in video.spans.tolist()]
+    return {
+        "question": question,
+        "target": found.target,
+        "method": found.method,
+        "unit": METHODS[found.method].unit,
+        "value_function": found.value_function,
+        "gap": found.gap,
+        "model": predictor.model.name,
+        "clips": [span | {"value": value} for span, value in zip(spans, found.clips.tolist(), strict=True)],
+        "notices": list(video.notices),
     }
 
 
