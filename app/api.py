@@ -8,12 +8,12 @@ import gradio as gr
 from app.settings import sampling
 from app.shared import Shared, explained
 from clipbert.config import SamplingConfig
-from clipbert.results import answer_result, sample_result, sweep_result
+from clipbert.results import answer_result, attribution_result, sample_result, sweep_result
 from clipbert.tasks import require_text
 
 
 def endpoints(shared: Shared) -> None:
-    """Build /ask, /sample and /sweep.  Call it inside the Blocks."""
+    """Build /ask, /sample, /sweep and /attribute.  Call it inside the Blocks."""
     default = SamplingConfig()
     with gr.Column(visible=False):
         video = gr.File(label="video", type="filepath")
@@ -24,6 +24,9 @@ def endpoints(shared: Shared) -> None:
         policy = gr.Textbox(default.policy, label="policy")
         aggregation = gr.Textbox(default.aggregation, label="aggregation")
         seed = gr.Number(default.seed, precision=0, label="seed")
+        method = gr.Textbox("clip_shapley", label="method")
+        task = gr.Textbox("answer", label="task")
+        target, versus = gr.Textbox("", label="target"), gr.Textbox("", label="versus")
 
     def ask(
         video: str, question: str, num_clips: int = 16, num_frames: int = 2, policy: str = "paper", aggregation: str = "lse", seed: int = 0
@@ -46,9 +49,30 @@ def endpoints(shared: Shared) -> None:
         rows, note = predictor.sweep(video, question, num_frames=num_frames, policy=policy, seed=seed)
         return sweep_result(predictor, question, rows, note)
 
+    def attribute(
+        video: str, question: str, num_clips: int = 16, num_frames: int = 2, policy: str = "paper", aggregation: str = "lse", seed: int = 0,
+        method: str = "clip_shapley", task: str = "answer", target: str = "", versus: str = "",
+    ) -> dict[str, Any]:  # fmt: skip
+        """How much each clip moved the score (nats) of an answer, of `target` rather than `versus`, or, with task "match", of a caption.
+
+        Methods: clip_shapley, clip_leave_one_out.  It says what moves this model's score, not whether the model is right.
+        """
+        from clipbert.attribution import attribute
+
+        require_text(question, "question")
+        predictor = shared.engine.predictor()
+        encoded = predictor.encode(video, num_clips=num_clips, num_frames=num_frames, policy=policy, seed=seed)
+        found = attribute(
+            predictor, encoded, question, method=method, task=task, target=target or None, versus=versus or None, aggregation=aggregation, seed=seed
+        )
+        return attribution_result(predictor, encoded, found, question)
+
     endpoint(ask, [video, question, num_clips, num_frames, policy, aggregation, seed], concurrency_id="model")
     endpoint(sample, [video, num_clips, num_frames, fps, policy, seed])
     endpoint(sweep, [video, question, num_frames, policy, seed], concurrency_id="model")
+    endpoint(
+        attribute, [video, question, num_clips, num_frames, policy, aggregation, seed, method, task, target, versus], concurrency_id="model"
+    )  # fmt: skip
 
 
 def endpoint(function: Callable[..., Any], inputs: list[Any], **event: Any) -> None:

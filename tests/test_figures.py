@@ -12,7 +12,7 @@ import torch
 from clipbert.aggregation import aggregate, shapley
 from clipbert.predict import SweepRow
 from clipbert.sampling import POLICIES, coverage, sample_clips
-from clipbert.types import Prediction, Timeline
+from clipbert.types import Attribution, Prediction, Timeline
 from clipbert.viz import figures
 from clipbert.viz.style import LOOKS, THEMES, clock, plain
 
@@ -35,6 +35,10 @@ DRAWS = figures.training_draws(TIMELINE, num_clips=2, num_frames=2, fps=2.0, num
 CHARTS = {
     "answers": figures.answer_bars(PREDICTION, model=EVIL),
     "contributions": figures.clip_contributions(PREDICTION, SPANS, model=EVIL, duration=10.0),
+    "clip values": figures.clip_values(
+        Attribution(EVIL, "clip_shapley", EVIL, clips=torch.tensor([0.5, -0.2, 0.0, 0.1]), gap=0.0),
+        torch.ones(4), SPANS, model=EVIL, duration=10.0, about="mean gain",
+    ),
     "over clips": figures.answer_over_clips(PREDICTION, model=EVIL),
     "logits": figures.logits_heat(PREDICTION, model=EVIL),
     "curve": figures.ntest_curve(SWEEP, model=EVIL, note=EVIL),

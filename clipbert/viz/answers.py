@@ -7,11 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from clipbert.aggregation import aggregate
-from clipbert.types import Prediction
+from clipbert.types import Attribution, Prediction
 from clipbert.viz.chart import Axis, Bars, Chart, Heat, Lines, Row, Rule, percent_axis
 from clipbert.viz.style import plain, time_range
 
 FOR, AGAINST = "for the answer", "against it"
+RAISES, LOWERS = "raises the score", "lowers it"
 LABELLED_CLIPS = 16
 THINNEST_BAR = 1 / 80  # of the video: a clip of a long film would be thinner than a pixel
 
@@ -77,6 +78,30 @@ def clip_contributions(prediction: Prediction, spans: Float[Tensor, "N 2"], *, m
         Axis("time (s)", limits=(0, duration)), Axis("contribution (nats)", limits=(1.6 * min(*shares, 0), 1.6 * max(*shares, 1e-3))),
         (Bars(rows, "middle_seconds", "contribution_nats", hover, thickness="shown_seconds", series="direction", label="label"),),
         (FOR, AGAINST),
+    )  # fmt: skip
+
+
+def clip_values(found: Attribution, left_out: Float[Tensor, " N"], spans: Float[Tensor, "N 2"], *, model: str, duration: float, about: str) -> Chart:
+    """Each clip's value (nats) for a score where it lies in the video, beside what the score loses when only this clip is `left_out`.
+
+    `about` names what the values are.
+    """
+    assert found.clips is not None
+    values = found.clips.tolist()
+    rows: list[Row] = [
+        {
+            "clip": n + 1, "start_seconds": start, "end_seconds": end, "middle_seconds": (start + end) / 2,
+            "shown_seconds": max(end - start, THINNEST_BAR * duration), "value_nats": values[n], "loss_without_it_nats": float(left_out[n]),
+            "direction": RAISES if values[n] >= 0 else LOWERS, "when": time_range(start, end),
+        }
+        for n, (start, end) in enumerate(spans.tolist())
+    ]  # fmt: skip
+    hover = "clip {clip}, {when}\n{value_nats:+.3f} nats\nwithout it the score falls by {loss_without_it_nats:+.3f} nats"
+    return Chart(
+        f"Which clips moved the score of “{plain(found.target, 60)}”", model, f"{about}; score: {plain(found.value_function, 120)}", rows,
+        Axis("time (s)", limits=(0, duration)), Axis("value (nats)", limits=(1.2 * min(*values, 0, -1e-3), 1.2 * max(*values, 0, 1e-3))),
+        (Bars(rows, "middle_seconds", "value_nats", hover, thickness="shown_seconds", series="direction"),),
+        (RAISES, LOWERS),
     )  # fmt: skip
 
 

@@ -1,0 +1,85 @@
+"""Attribution in the app: which clips moved the score, by clicks and by the endpoint, equal to the package."""
+
+from typing import Any
+
+import pytest
+from gradio_client import handle_file
+from gradio_client.exceptions import AppError
+from test_app_api import VIDEO
+from test_predict import make_predictor
+
+from app.clip_bars import completeness_html
+from clipbert.attribution import attribute
+
+
+@pytest.fixture
+def tab(page: Any) -> Any:
+    page.click("#tab-attribution-button")
+    page.wait_for_selector("#explain")
+    return page
+
+
+def test_the_last_question_is_explained_and_its_values_add_up(tab: Any) -> None:
+    assert tab.input_value("#attribution-text textarea") == "what is the man riding?"
+    tab.click("#explain")
+    tab.wait_for_selector("#attribution-bars [data-clip]")
+    assert tab.locator("#attribution-bars [data-clip]").count() == 4
+    said = tab.inner_text("#attribution-bars")
+    assert "The values add up: sum" in said and "gap 0.0 %" in said and "model tiny" in said
+    assert "not whether the model is right" in tab.inner_text("#attribution-about")
+
+
+def test_a_clip_of_the_sorted_list_plays_and_shows_its_frames(tab: Any) -> None:
+    tab.click("#explain")
+    tab.wait_for_selector("#attribution-bars .clip-bars")
+    tab.click("#attribution-order input[value='by value']")
+    tab.wait_for_selector("#attribution-bars .clip-list")
+    values = [float(text) for text in tab.locator("#attribution-bars .clip-list button > span:last-child").all_inner_texts()]
+    assert values == sorted(values, reverse=True)
+    tab.click("#attribution-bars [data-clip='2']")
+    tab.wait_for_selector("#attribution-clip img")
+    assert "clip 3" in tab.inner_text("#attribution-clip")
+    tab.wait_for_function("document.querySelector('#player video').currentTime > 0")
+
+
+def test_why_not_another_answer_needs_that_answer_and_turns_the_target(tab: Any) -> None:
+    tab.click("#attribution-kind input[value='Why not another answer']")
+    tab.click("#explain")
+    assert "name the other answer" in tab.inner_text("#attribution-notice .bad")
+    tab.fill("#attribution-target input", "red")
+    tab.fill("#attribution-versus input", "blue")
+    tab.keyboard.press("Enter")
+    tab.click("#explain")
+    tab.wait_for_function("document.querySelector('#attribution-bars').innerText.includes('red rather than blue')")
+    tab.click("#attribution-method input[value='Leave one out']")
+    tab.wait_for_function("document.querySelector('#attribution-bars').innerText.includes('need not add up')")
+    with tab.expect_download() as download:
+        tab.click("#attribution-csv")
+    assert download.value.path().read_text().startswith("clip,start_seconds")
+
+
+@pytest.mark.parametrize(
+    "wanted", [{}, {"method": "clip_leave_one_out", "target": "red"}, {"target": "red", "versus": "blue"}, {"task": "match"}], ids=str
+)
+def test_the_endpoint_equals_the_package(client: Any, wanted: dict[str, str]) -> None:
+    found = client.predict(handle_file(VIDEO), "what colour?", 3, aggregation="mean", **wanted, api_name="/attribute")
+    expected = attribute(make_predictor(), make_predictor().encode(VIDEO, num_clips=3, policy="paper"), "what colour?", aggregation="mean", **wanted)
+    assert expected.clips is not None and found["target"] == expected.target and found["model"] == "tiny" and found["unit"] == "nats"
+    assert [clip["value"] for clip in found["clips"]] == pytest.approx(expected.clips.tolist(), abs=1e-5)
+
+
+def test_the_endpoint_names_near_answers_for_one_that_does_not_exist(client: Any) -> None:
+    with pytest.raises(AppError, match="the nearest are"):
+        client.predict(handle_file(VIDEO), "what colour?", 2, target="rad", api_name="/attribute")
+
+
+def test_a_gap_is_shown_as_a_share_of_the_whole() -> None:
+    from dataclasses import replace
+
+    import torch
+
+    from clipbert.types import Attribution
+
+    found = Attribution("red", "clip_shapley", "log p", clips=torch.tensor([1.5, 0.5]), gap=-0.5)
+    assert "sum 2.000, whole 2.500 nats above the guess, gap 20.0 %" in completeness_html(found)
+    assert "need not add up" in completeness_html(replace(found, gap=None))
