@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbert import show
+from clipbert.results import committed_results, search_result, tables_result
 
 Command = tuple[Any, Callable[[Any], None]] | tuple[Any, Callable[[Any], None], int]  # result, how to show it, exit code unless 0
 
@@ -120,10 +121,7 @@ def search(args: argparse.Namespace) -> Command:
     gallery = VideoIndex.load(args.index)
     quiet_loading()
     hits = gallery.search(query, top_k=args.top_k, aggregation=args.aggregate)
-    return {
-        "query": query, "model": gallery.model["name"], "videos": len(gallery), "hits": [asdict(hit) for hit in hits],
-        "unreadable": gallery.report.unreadable, "notices": list(gallery.predictor.text_notices([query])),
-    }, show.search  # fmt: skip
+    return search_result(gallery, query, hits), show.search
 
 
 def tables_options(parser: argparse.ArgumentParser) -> None:
@@ -132,31 +130,11 @@ def tables_options(parser: argparse.ArgumentParser) -> None:
 
 
 def tables(args: argparse.Namespace) -> Command:
-    from clipbert.comparison import compare, interval, read_results, trends
-    from clipbert.paper import claims, paper_table
+    from clipbert.comparison import read_results
 
-    numbers = range(1, 12) if args.number is None else [args.number]
-    parts = [part for number in numbers for part in paper_table(number)]
-    committed = Path(__file__).parent.parent / "benchmarks" / "results"
-    folder = args.results or (committed if committed.is_dir() else None)
-    results = read_results(folder) if folder else []
-    shown = []
-    for part in parts:
-        comparisons = compare(part, results)
-        cells = [
-            {
-                "row": list(found.cell.row), "column": found.cell.column, "paper": found.cell.value, "paper_interval": interval(found.cell),
-                "ours": found.ours, "difference": found.difference, "status": found.status, "num_runs": found.num_runs, "files": found.files,
-                "unit": found.cell.unit, "benchmark": found.cell.benchmark, "split": found.cell.split, "grey": found.cell.grey,
-                "scaled_down": [{"value": run.value, "scale": run.scale, "file": run.file} for run in found.scaled_down],
-            }
-            for found in comparisons
-        ]  # fmt: skip
-        about = {"table": part.name, "title": part.title, "section": part.section, "page": part.page, "note": part.note}
-        trend = [asdict(found) | {"kendall_tau": found.kendall_tau} for found in trends(comparisons)]
-        shown.append(about | {"row_names": part.row_names, "columns": part.columns, "cells": cells, "trends": trend})
-    ledger = [asdict(claim) | {"holds": claim.holds} for claim in claims()]
-    return {"tables": shown, "claims": ledger}, show.tables if args.number is not None else show.overview
+    folder = args.results or committed_results()
+    result = tables_result(args.number, read_results(folder) if folder else [])
+    return result, show.tables if args.number is not None else show.overview
 
 
 def app_options(parser: argparse.ArgumentParser) -> None:

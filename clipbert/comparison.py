@@ -82,15 +82,16 @@ def read_results(folder: Path) -> list[Measured]:
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; name one with result files, such as benchmarks/results.")
-    found: list[Measured] = []
-    for path in sorted(folder.rglob("*.json")):
-        try:
-            result = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{path} is no JSON ({error}).") from error
-        if isinstance(result, dict) and "paper_cells" in result:
-            found += _measured(result, path)
-    return found
+    return [measured for path in sorted(folder.rglob("*.json")) for measured in read_result(path)]
+
+
+def read_result(path: Path) -> list[Measured]:
+    """What one file measured of the paper's cells: nothing, if it is a JSON file of another kind.  Raises ValueError like `read_results`."""
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is no JSON ({error}).") from error
+    return _measured(result, path) if isinstance(result, dict) and "paper_cells" in result else []
 
 
 def _measured(result: dict[str, Any], path: Path) -> list[Measured]:
@@ -108,9 +109,14 @@ def _measured(result: dict[str, Any], path: Path) -> list[Measured]:
 
 def interval(cell: Cell) -> tuple[float, float] | None:
     """The 95 % binomial interval of a recall or accuracy, in percent; None where the paper does not tell the split's size."""
-    if cell.unit != "%" or cell.value is None or cell.num_examples is None:
+    return interval_of(cell.value, cell, cell.num_examples)
+
+
+def interval_of(value: float | None, cell: Cell, num_examples: int | None) -> tuple[float, float] | None:
+    """The same for a `value` of `cell`'s kind measured on `num_examples`."""
+    if cell.unit != "%" or value is None or not num_examples or not 0 <= value <= 100:
         return None
-    low, high = binomial_interval(round(cell.value / 100 * cell.num_examples), cell.num_examples)
+    low, high = binomial_interval(round(value / 100 * num_examples), num_examples)
     return 100 * low, 100 * high
 
 

@@ -72,14 +72,19 @@ def recall_at(scores: Float[Array, "Q G"], relevant: Bool[Array, "Q G"], k: int)
     return mean(_hit_probability(*row, k=k) for row in _ties(scores, relevant))
 
 
+def ranks(scores: Float[Array, "Q G"], relevant: Bool[Array, "Q G"]) -> list[float]:
+    """Rank of each query's best relevant item, which is its expected rank where scores tie."""
+    return [_expected_rank(*row) for row in _ties(scores, relevant)]
+
+
 def median_rank(scores: Float[Array, "Q G"], relevant: Bool[Array, "Q G"]) -> float:
-    """Median over queries of the best relevant item's rank, which is its expected rank where scores tie."""
-    return median(_expected_rank(*row) for row in _ties(scores, relevant))
+    """Median of `ranks`."""
+    return median(ranks(scores, relevant))
 
 
 def mean_rank(scores: Float[Array, "Q G"], relevant: Bool[Array, "Q G"]) -> float:
-    """Mean over queries of the best relevant item's rank, in expectation over ties."""
-    return mean(_expected_rank(*row) for row in _ties(scores, relevant))
+    """Mean of `ranks`."""
+    return mean(ranks(scores, relevant))
 
 
 def retrieval_metrics(scores: Float[Array, "M B"], video_index: Int[Array, " M"]) -> dict[str, float]:

@@ -1,11 +1,15 @@
 """Results as plain values for JSON: what the commands print and the app's endpoints return, made in one place."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clipbert.comparison import Comparison, Measured
     from clipbert.config import SamplingConfig
     from clipbert.predict import Predictor, SweepRow
+    from clipbert.retrieval import Hit, VideoIndex
     from clipbert.types import Attribution, EncodedVideo, Prediction
 
 
@@ -91,3 +95,54 @@ def sample_result(video: str, settings: "SamplingConfig", *, backend: str | None
 def sweep_result(predictor: "Predictor", question: str, rows: "Sequence[SweepRow]", note: str) -> dict[str, Any]:
     """The answer and score at each N_test x aggregation."""
     return {"question": question, "model": predictor.model.name, "rows": [vars(row) for row in rows], "note": note}
+
+
+def search_result(index: "VideoIndex", query: str, hits: "Sequence[Hit]", names: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The ranking for a query; `names` says what to call the files instead of their paths."""
+    named = names or {}
+    return {
+        "query": query, "model": index.model["name"], "videos": len(index),
+        "hits": [asdict(hit) | {"path": named.get(hit.path, hit.path)} for hit in hits],
+        "unreadable": {named.get(path, path): why for path, why in index.report.unreadable.items()},
+        "notices": list(index.predictor.text_notices([query])),
+    }  # fmt: skip
+
+
+def committed_results() -> Path | None:
+    """The folder of our committed result files; None outside a checkout."""
+    folder = Path(__file__).parent.parent / "benchmarks" / "results"
+    return folder if folder.is_dir() else None
+
+
+def tables_result(number: int | None, results: "Sequence[Measured]") -> dict[str, Any]:
+    """Table `number` of the paper, or all, beside `results`, and the sums that the paper's text does.
+
+    Raises ValueError for a table that the paper does not have.
+    """
+    from clipbert.comparison import compare, trends
+    from clipbert.paper import claims, paper_table
+
+    shown = []
+    for part in (part for n in (range(1, 12) if number is None else [number]) for part in paper_table(n)):
+        comparisons = compare(part, results)
+        about = {"table": part.name, "title": part.title, "section": part.section, "page": part.page, "note": part.note}
+        trend = [asdict(found) | {"kendall_tau": found.kendall_tau} for found in trends(comparisons)]
+        cells = [_cell_result(found) for found in comparisons]
+        shown.append(about | {"row_names": part.row_names, "columns": part.columns, "cells": cells, "trends": trend})
+    return {"tables": shown, "claims": [asdict(claim) | {"holds": claim.holds} for claim in claims()]}
+
+
+def _cell_result(found: "Comparison") -> dict[str, Any]:
+    from clipbert.comparison import interval, interval_of
+
+    cell = found.cell
+    return {
+        "row": list(cell.row), "column": cell.column, "paper": cell.value, "paper_interval": interval(cell),
+        "ours": found.ours, "ours_interval": interval_of(found.ours, cell, cell.num_examples), "difference": found.difference,
+        "status": found.status, "num_runs": found.num_runs, "files": found.files,
+        "unit": cell.unit, "benchmark": cell.benchmark, "split": cell.split, "grey": cell.grey,
+        "scaled_down": [
+            {"value": run.value, "interval": interval_of(run.value, cell, run.num_examples), "scale": run.scale, "file": run.file}
+            for run in found.scaled_down
+        ],
+    }  # fmt: skip

@@ -77,9 +77,7 @@ class VideoIndex:
         ValueError for a folder without videos, if no video can be read, or for a
         model without a match score.
         """
-        predictor.match_heads()
-        model = {"name": _portable_name(predictor.model.name), "fingerprint": predictor.model.fingerprint, "dtype": _dtype_name(predictor)}
-        index = cls(predictor, model, {"num_clips": num_clips, **sampling})
+        index = cls.empty(predictor, num_clips=num_clips, **sampling)
         if isinstance(videos, str | Path) and Path(videos).is_dir():
             videos, index.report.not_videos = videos_below(Path(videos))
         elif isinstance(videos, str | Path):
@@ -89,6 +87,13 @@ class VideoIndex:
             path, why = next(iter(index.report.unreadable.items()))
             raise ValueError(f"none of the {len(index.report.unreadable)} videos can be read; the first, {Path(path).name}: {why}")
         return index
+
+    @classmethod
+    def empty(cls, predictor: Predictor, *, num_clips: int = 4, **sampling: Any) -> "VideoIndex":
+        """Of no video yet; `add` fills it.  Raises ValueError for a model without a match score."""
+        predictor.match_heads()
+        model = {"name": _portable_name(predictor.model.name), "fingerprint": predictor.model.fingerprint, "dtype": _dtype_name(predictor)}
+        return cls(predictor, model, {"num_clips": num_clips, **sampling})
 
     def add(self, videos: Iterable[str | Path], *, progress: Progress | None = None) -> None:
         """Encode these files too; one that is indexed and unchanged costs nothing.  Unreadable ones go to `report`."""

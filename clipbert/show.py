@@ -135,13 +135,19 @@ def _cell(cell: dict[str, Any], table: dict[str, Any]) -> str:
     """The paper's number as printed, its interval where it is a first rank or an accuracy, and the status of ours."""
     if cell["paper"] is None:
         return "-"
-    of_column = [f"{other['paper']:g}" for other in table["cells"] if other["column"] == cell["column"] and other["paper"] is not None]
-    decimals = max(len(text.partition(".")[2]) for text in of_column) if cell["unit"] in ("%", "rank") else None
-    text = f"{cell['paper']:g}" if decimals is None else f"{cell['paper']:.{max(1, decimals)}f}"
+    text = number(cell["paper"], cell, table)
     if cell["paper_interval"] and cell["column"] in ("R1", "Accuracy"):
         low, high = cell["paper_interval"]
         text += f" [{low:.1f}, {high:.1f}]"
     return f"({text})" if cell["grey"] else f"{text} {MARKS[cell['status']]}".strip()
+
+
+def number(value: float, cell: dict[str, Any], table: dict[str, Any]) -> str:
+    """With as many decimals as the paper prints in the cell's column."""
+    if cell["unit"] not in ("%", "rank"):
+        return f"{value:g}"
+    of_column = [f"{other['paper']:g}" for other in table["cells"] if other["column"] == cell["column"] and other["paper"] is not None]
+    return f"{value:.{max(1, *(len(text.partition('.')[2]) for text in of_column))}f}"
 
 
 def overview(result: dict[str, Any]) -> None:
