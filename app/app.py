@@ -18,6 +18,7 @@ from app.api import endpoints
 from app.chooser import video_chooser
 from app.engine import Engine
 from app.examples import Examples
+from app.gallery_api import gallery_endpoints
 from app.pictures import follow_theme
 from app.settings import settings_accordion
 from app.shared import Shared
@@ -62,6 +63,7 @@ def build_app(predictor: "Predictor | Callable[[], Predictor]", *, examples: Pat
                     with gr.Tab(tab.TITLE, id=name, elem_id=f"tab-{name}"):
                         tab.build(shared)
         endpoints(shared)
+        gallery_endpoints(shared)
         follow_theme(shared, app)
 
         def closed(request: gr.Request) -> None:

@@ -42,7 +42,7 @@ class Picture:
         """The updates that show `chart`."""
         from clipbert.viz.figures import screen_figure, to_table
 
-        session.results[self.name] = chart
+        session.kept[self.name] = chart
         table = to_table(chart.rows, caption=f"{chart.title}. {chart.subtitle}")
         return {self.box: gr.Column(visible=True), self.plot: screen_figure(chart, theme=session.theme), self.table: table}
 
@@ -53,9 +53,7 @@ class Picture:
     def _write(self, session: Session, path: Path) -> None:
         from clipbert.viz.figures import save
 
-        if self.name not in session.results:
-            raise ValueError("this picture belongs to the video before; make it again for this one, then save it.")
-        save(session.results[self.name], path)
+        save(session.kept[self.name], path)
 
 
 def save_buttons(shared: Shared, name: str, notice: gr.HTML, writers: Mapping[str, Writer]) -> None:

@@ -18,6 +18,8 @@ class Session:
     example: str = ""  # name of the chosen example, "" for the user's own video
     theme: str = "light"  # of the page: "light" or "dark"
     results: dict[str, Any] = field(default_factory=dict)  # a tab's last result; no long lists of frames
+    kept: dict[str, Any] = field(default_factory=dict)  # what does not depend on the current video
+    uploads: set[Path] = field(default_factory=set)  # files of the user's beside the current video
     stop: threading.Event = field(default_factory=threading.Event)
 
     def current_video(self) -> Path:
@@ -56,7 +58,7 @@ class Sessions:
         return session
 
     def close(self, session_hash: str) -> None:
-        """End the tab's work, forget it, and delete its upload unless another tab uses the same file."""
+        """End the tab's work, forget it, and delete its uploads unless another tab uses the same file."""
         with self._lock:
             session = self._sessions.pop(session_hash, None)
         if session is not None:
@@ -64,9 +66,8 @@ class Sessions:
 
     def _forget(self, session: Session) -> None:
         session.stop.set()
-        video = session.video
-        if video is None or not video.resolve().is_relative_to(self.uploads):
-            return
-        with self._lock:
-            if all(other.video != video for other in self._sessions.values()):
-                video.unlink(missing_ok=True)
+        for video in session.uploads | ({session.video} if session.video else set()):
+            if video.resolve().is_relative_to(self.uploads):
+                with self._lock:
+                    if all(video != other.video and video not in other.uploads for other in self._sessions.values()):
+                        video.unlink(missing_ok=True)

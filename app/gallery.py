@@ -1,0 +1,107 @@
+"""A session's gallery: the examples and the user's own videos, their posters, and the index over them."""
+
+import base64
+import io
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from app.examples import Examples
+from app.state import Session
+from clipbert.retrieval import VideoIndex
+from clipbert.video import Video
+
+if TYPE_CHECKING:
+    from clipbert.config import SamplingConfig
+    from clipbert.predict import Predictor
+
+LARGEST = 200  # videos
+POSTER_WIDTH, POSTER_QUALITY = 240, 70
+
+
+@dataclass(frozen=True)
+class Poster:
+    """A frame from the middle as a data: address, and the video's length."""
+
+    source: str
+    duration: float
+
+
+@dataclass(frozen=True)
+class Indexing:
+    """How far indexing is."""
+
+    done: int
+    total: int
+    num_bytes: int
+    seconds: float
+
+
+@dataclass
+class Gallery:
+    """Videos under the names that the user knows, in their order; `index` holds those that `index_all` has read."""
+
+    names: dict[Path, str] = field(default_factory=dict)
+    own: dict[Path, str] = field(default_factory=dict)
+    index: VideoIndex | None = None
+
+    def refresh(self, session: Session, examples: Examples) -> None:
+        """List the examples (each file once), the session's own current video, and the videos added."""
+        bundled = {example.path.resolve(): example.path.name for example in examples.all() if not example.captions}
+        current = {session.video.resolve(): session.name} if session.video is not None and not session.example else {}
+        self.names = {path: name for path, name in {**bundled, **self.own, **current}.items() if path.is_file()}
+
+    def add(self, paths: Sequence[Path]) -> None:
+        """Raises ValueError for a gallery that would be too large, VideoError for a file that is no video."""
+        if len(self.names) + len(paths) > LARGEST:
+            raise ValueError(f"a gallery here holds at most {LARGEST} videos; for more use clipbert index and clipbert search.")
+        for path in paths:
+            poster(path)
+        self.own |= {path.resolve(): path.name for path in paths}
+
+    def index_all(self, predictor: "Predictor", num_clips: int, sampling: "SamplingConfig") -> Iterator[Indexing]:
+        """Read what the index lacks, one video after the other; other settings start it anew."""
+        settings = {"num_clips": num_clips, **{name: getattr(sampling, name) for name in ("num_frames", "fps", "policy", "seed")}}
+        index = self.index
+        if index is None or index.settings != settings or index.predictor is not predictor:
+            index = self.index = VideoIndex.empty(predictor, **settings)
+        index.remove([path for path in index.entries if Path(path) not in self.names])
+        start = time.perf_counter()
+        for done, path in enumerate(self.names, 1):
+            index.add([path])
+            yield Indexing(done, len(self.names), index.num_bytes, time.perf_counter() - start)
+
+    def named(self, path: str) -> str:
+        return self.names.get(Path(path), Path(path).name)
+
+
+def gallery_of(session: Session) -> Gallery:
+    return session.kept.setdefault("gallery", Gallery())
+
+
+@lru_cache(maxsize=1024)
+def poster(path: Path) -> Poster:
+    """Raises VideoError."""
+    with Video.open(path) as video:
+        frame = video.frames_at([video.duration / 2]).frames[0]
+        duration = video.duration
+    image = Image.fromarray(frame.permute(1, 2, 0).numpy())
+    image.thumbnail((POSTER_WIDTH, POSTER_WIDTH))
+    packed = io.BytesIO()
+    image.save(packed, "jpeg", quality=POSTER_QUALITY)
+    return Poster("data:image/jpeg;base64," + base64.b64encode(packed.getvalue()).decode(), duration)
+
+
+def names_of(paths: Sequence[Path]) -> dict[str, str]:
+    """Resolved path -> file name; the second of the same name is called "name (2)"."""
+    seen, found = Counter[str](), {}
+    for path in paths:
+        seen[path.name] += 1
+        found[str(path.resolve())] = path.name + (f" ({seen[path.name]})" if seen[path.name] > 1 else "")
+    return found

@@ -1,0 +1,163 @@
+"""The Retrieve tab: a gallery, a streamed ranking that plays from the best clip, and how often it is right."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from gradio_client import handle_file
+from gradio_client.exceptions import AppError
+from test_predict import make_predictor
+from videos import write_video
+
+from app.gallery import Gallery, names_of
+from app.ground_truth import Pairs, judged, read_pairs, score_all, synthetic_pairs
+from app.retrieval_views import captions_html, indexing_html, percent, ranking_html
+from clipbert.config import SamplingConfig
+from clipbert.retrieval import Hit, Ranking, VideoIndex
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Gallery:
+    names = {}
+    for number in range(3):
+        path = write_video(tmp_path / f"v{number}.mp4", num_frames=20 + 10 * number)
+        names[path.resolve()] = path.name
+    return Gallery(names)
+
+
+def indexed(gallery: Gallery) -> Gallery:
+    list(gallery.index_all(make_predictor(), 2, SamplingConfig()))
+    return gallery
+
+
+def test_indexing_tells_videos_megabytes_and_seconds(gallery: Gallery) -> None:
+    steps = list(gallery.index_all(make_predictor(), 2, SamplingConfig()))
+    assert [step.done for step in steps] == [1, 2, 3] and steps[0].num_bytes < steps[-1].num_bytes
+    assert "3/3 videos" in indexing_html(steps[-1]) and "MB" in indexing_html(steps[-1])
+    assert "Stopped" in indexing_html(steps[0], stopped=True)
+
+
+def test_a_video_that_left_the_gallery_leaves_the_index(gallery: Gallery) -> None:
+    predictor = make_predictor()
+    list(gallery.index_all(predictor, 2, SamplingConfig()))
+    gone = next(iter(gallery.names))
+    del gallery.names[gone]
+    list(gallery.index_all(predictor, 2, SamplingConfig()))
+    assert gallery.index is not None and str(gone) not in gallery.index.entries and len(gallery.index) == 2
+
+
+def test_a_gallery_that_would_be_too_large_is_refused(gallery: Gallery) -> None:
+    with pytest.raises(ValueError, match="at most 200 videos"):
+        gallery.add([Path("a.mp4")] * 198)
+
+
+def test_files_of_the_same_name_keep_apart() -> None:
+    assert list(names_of([Path("/x/a.mp4"), Path("/y/a.mp4"), Path("/y/b.mp4")]).values()) == ["a.mp4", "a.mp4 (2)", "b.mp4"]
+
+
+def test_a_partial_ranking_says_so_and_escapes_what_it_shows(gallery: Gallery) -> None:
+    path = next(iter(gallery.names))
+    gallery.names[path] = "<b>cat</b>.mp4"
+    hit = Hit(str(path), 0.0, 0.5, 1.5, (-1.0, 0.0), ((0.0, 1.0), (0.5, 1.5)), 2.0, exact=False)
+    shown = ranking_html(Ranking((hit,), "one clip", 1, 3, True), gallery, "<i>", "tiny", seconds=0.5, stopped=True)
+    assert "Partial ranking" in shown and "1/3 videos" in shown and "50.0 %" in shown and "one clip" in shown
+    assert "<b>cat" not in shown and "<i>”" not in shown and "00:00.5–00:01.5" in shown
+
+
+def test_captions_show_probability_and_log_odds() -> None:
+    assert "a cat (+0.00)" in captions_html([("a cat", 0.0)], "v.mp4", "tiny") and percent(0.0) == "50.0 %"
+    assert percent(-1000.0) == "0.0 %"
+
+
+def test_captions_find_their_videos_by_name_with_or_without_suffix(gallery: Gallery, tmp_path: Path) -> None:
+    file = tmp_path / "captions.jsonl"
+    rows = [{"video": "v0.mp4", "caption": "a"}, {"video": "v2", "caption": "b"}, {"video": "elsewhere.mp4", "caption": "c"}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pairs = read_pairs(file, gallery)
+    assert [(text, path.name) for text, path in pairs.captions] == [("a", "v0.mp4"), ("b", "v2.mp4")] and pairs.left_out == 1
+    file.write_text(json.dumps(rows[2]) + "\n")
+    with pytest.raises(ValueError, match="none of the 1 captions"):
+        read_pairs(file, gallery)
+
+
+def test_every_score_is_the_match_score(gallery: Gallery) -> None:
+    predictor, paths = make_predictor(), list(gallery.names)
+    list(gallery.index_all(predictor, 2, SamplingConfig()))
+    *_, (done, scores) = score_all(gallery, predictor, Pairs((("a cat", paths[0]), ("a dog", paths[1]))), "lse")
+    assert gallery.index is not None and done == 3
+    expected = [predictor.match(entry.video, ["a cat", "a dog"]) for entry in gallery.index.entries.values()]
+    torch.testing.assert_close(scores, torch.stack(expected, dim=1))
+
+
+def test_ranks_put_the_worst_first_and_name_what_stood_first(gallery: Gallery) -> None:
+    paths = list(indexed(gallery).names)
+    scores = torch.tensor([[3.0, 1.0, 2.0], [3.0, 1.0, 2.0]])
+    metrics, queries = judged(gallery, Pairs((("right", paths[0]), ("wrong", paths[1]))), scores)
+    assert metrics["text_to_video/recall_at_1"] == 0.5
+    assert [(query.caption, query.rank, query.first) for query in queries] == [("wrong", 3.0, "v0.mp4"), ("right", 1.0, "v0.mp4")]
+
+
+def test_synthetic_videos_are_drawn_once(tmp_path: Path) -> None:
+    names, pairs = synthetic_pairs(tmp_path, 2)
+    before = [path.stat().st_mtime_ns for path in names]
+    assert len(names) == len(pairs.captions) == 2
+    assert [path.stat().st_mtime_ns for path in synthetic_pairs(tmp_path, 2)[0]] == before
+
+
+def test_the_endpoint_ranks_as_the_package_does(client: Any, gallery: Gallery) -> None:
+    found = client.predict([handle_file(path) for path in gallery.names], "a cat", num_clips=2, aggregation="mean", api_name="/retrieve")
+    hits = VideoIndex.build(list(gallery.names), make_predictor(), num_clips=2).search("a cat", aggregation="mean")
+    assert [hit["video"] for hit in found["hits"]] == [Path(hit.path).name for hit in hits] and found["videos"] == 3
+    assert [hit["score"] for hit in found["hits"]] == pytest.approx([hit.score for hit in hits], abs=1e-5)
+
+
+def test_the_endpoint_refuses_an_empty_query(client: Any, gallery: Gallery) -> None:
+    with pytest.raises(AppError, match="query"):
+        client.predict([handle_file(next(iter(gallery.names)))], " ", api_name="/retrieve")
+
+
+def test_a_search_ranks_the_gallery_and_plays_from_the_best_clip(page: Any, tmp_path: Path) -> None:
+    page.get_by_role("tab", name="Retrieve").click()
+    page.wait_for_selector("#retrieve-gallery li")
+    before = page.locator("#retrieve-gallery li").count()
+    with page.expect_file_chooser() as chooser:
+        page.click("#retrieve-add")
+    chooser.value.set_files(str(write_video(tmp_path / "mine.mp4", num_frames=45)))
+    page.wait_for_function(f"document.querySelectorAll('#retrieve-gallery li').length == {before + 1}")
+    page.fill("#retrieve-query textarea, #retrieve-query input", "a cat")
+    page.click("#retrieve-search")
+    page.wait_for_selector("#retrieve-ranking .js-plotly-plot")
+    assert page.locator("#retrieve-hits .hit").count() == before + 1
+    assert "tiny" in page.inner_text("#retrieve-hits") and "MB" not in page.inner_text("#retrieve-notice")
+    page.locator("#retrieve-hits .hit", has_text="mine.mp4").click()
+    page.wait_for_selector("#retrieve-player video")
+    start = float(page.inner_text("#retrieve-player label").split("from ")[1].split(" s")[0])
+    page.wait_for_function(f"Math.abs(document.querySelector('#retrieve-player video').currentTime - {start}) < 3")
+
+
+def test_captions_of_the_current_video_are_ranked(page: Any) -> None:
+    page.get_by_role("tab", name="Retrieve").click()
+    page.get_by_label("Find the caption of the current video").check()
+    page.wait_for_selector("#retrieve-query textarea[rows='4']")
+    page.fill("#retrieve-query textarea", "a cat\na dog\n")
+    page.click("#retrieve-search")
+    page.wait_for_selector("#retrieve-hits .bar")
+    assert page.locator("#retrieve-hits .bar").count() == 2
+
+
+def test_an_empty_query_is_refused_in_the_page(page: Any) -> None:
+    page.get_by_role("tab", name="Retrieve").click()
+    page.click("#retrieve-search")
+    page.wait_for_selector("#retrieve-notice .bad")
+
+
+def test_synthetic_captions_give_recall_and_a_row_a_caption(page: Any) -> None:
+    page.get_by_role("tab", name="Retrieve").click()
+    page.click("#retrieve-measure > button")
+    page.fill("#retrieve-synthetic-count input[type=number]", "4")
+    page.click("#retrieve-synthetic")
+    page.wait_for_selector("#retrieve-metrics table", timeout=60_000)
+    assert "R@10" in page.inner_text("#retrieve-metrics") and "4 captions" in page.inner_text("#retrieve-metrics")
+    page.wait_for_selector("#retrieve-ranks .js-plotly-plot")
