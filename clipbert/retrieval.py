@@ -249,7 +249,7 @@ def _middle_clip(entry: Entry) -> Entry:
     video, middle = entry.video, slice(entry.video.num_clips // 2, entry.video.num_clips // 2 + 1)
     one = replace(
         video, features=video.features[middle], times=video.times[middle], spans=video.spans[middle], shortened=video.shortened[middle],
-        key=digest(video.key, "middle clip"),
+        key=digest(video.key, "middle clip"), clip_keys=video.clip_keys[middle],
     )  # fmt: skip
     return replace(entry, video=one)
 

@@ -161,6 +161,8 @@ class EncodedVideo(_ShapeRepr):
         _require(self.features, "features", None, "N T h w D", sizes)
         _require(self.times, "times", torch.float64, "N T", sizes)
         _require(self.spans, "spans", torch.float64, "N 2", sizes)
+        if len(self.clip_keys) not in (0, len(self.times)):
+            raise ValueError(f"clip_keys must be one for each of {len(self.times)} clips, or none; got {len(self.clip_keys)}.")
 
     @property
     def num_clips(self) -> int:

@@ -274,3 +274,7 @@ def test_a_saved_model_predicts_as_before(predictor: Predictor, tmp_path: Path) 
 def test_an_encoded_video_checks_its_shapes() -> None:
     with pytest.raises(ValueError, match=r"times has N=2 where 3 is needed"):
         EncodedVideo(torch.zeros(3, 1, 2, 2, 4), torch.zeros(2, 1, dtype=torch.float64), torch.zeros(3, 2, dtype=torch.float64), 1.0)
+    with pytest.raises(ValueError, match=r"clip_keys must be one for each of 1 clips, or none; got 2"):
+        EncodedVideo(
+            torch.zeros(1, 1, 2, 2, 4), torch.zeros(1, 1, dtype=torch.float64), torch.zeros(1, 2, dtype=torch.float64), 1.0, clip_keys=("a", "b")
+        )  # fmt: skip
