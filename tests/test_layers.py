@@ -1,6 +1,7 @@
 """Imports inside the package point to the same or a lower layer, without cycles; optional packages stay where DESIGN puts them."""
 
 import ast
+import functools
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -17,6 +18,8 @@ LAYERS = (
         "data.views",
         "data.footage",
         "data.shapes",
+        "data.stories",
+        "data.questions",
         "data.synthetic",
         "data.caption_qa",
         "data.rows",
@@ -64,6 +67,7 @@ ONLY_IN = {
 NEVER = {"gradio", "deepspeed", "torchvision", "detectron2", "app", "train"}
 
 
+@functools.cache
 def modules() -> dict[str, ast.Module]:
     names = {path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__") for path in PACKAGE.rglob("*.py")}
     return {name: ast.parse(path.read_text()) for path, name in names.items()}

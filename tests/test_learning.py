@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from clipbert.data.examples import read_examples
+from clipbert.data.questions import stillqa
 from clipbert.data.shapes import GROUND, pictures
-from clipbert.data.synthetic import make_still, stillqa
+from clipbert.data.stories import make_still
 from clipbert.data.video_store import open_store
 from clipbert.evaluate import evaluate
 from clipbert.predict import Predictor

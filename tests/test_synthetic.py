@@ -12,22 +12,10 @@ import numpy as np
 import pytest
 
 from clipbert.data.examples import read_examples
+from clipbert.data.questions import ANSWERS, LESSONS, NUMBERS, SETTINGS, TASKS, rows
 from clipbert.data.shapes import ACTIONS, COLORS, DIRECTIONS, SHAPES, SLIDE, Act, Figure, box, fits
-from clipbert.data.synthetic import (
-    ANSWERS,
-    LESSONS,
-    NUMBERS,
-    SETTINGS,
-    SHORTS_PER_VIDEO,
-    SPLITS,
-    STILLS_PER_VIDEO,
-    TASKS,
-    make_dataset,
-    make_short,
-    make_still,
-    make_story,
-    rows,
-)
+from clipbert.data.stories import make_short, make_still, make_story
+from clipbert.data.synthetic import SHORTS_PER_VIDEO, SPLITS, STILLS_PER_VIDEO, make_dataset
 from clipbert.sampling import sample_clips
 from clipbert.types import Timeline
 from clipbert.video import Video
