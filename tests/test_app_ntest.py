@@ -37,8 +37,9 @@ def test_a_cell_asks_in_its_setting(swept: Any) -> None:
     swept.click("#ntest-matrix button[data-clips='4'][data-how='mean']")
     swept.wait_for_selector("#question textarea", state="visible")
     assert swept.input_value("#question textarea") == "what colour?"
-    swept.wait_for_function("document.querySelector('#num-clips input[type=number]').value == '4'")
     swept.wait_for_function("document.querySelector('#answer').innerText.includes('mean')")
+    swept.click("#settings button")
+    swept.wait_for_function("document.querySelector('#num-clips input[type=number]')?.value == '4'")
 
 
 def test_the_pooling_slider_has_its_pictures(swept: Any) -> None:

@@ -73,3 +73,9 @@ def test_twenty_draws_of_each_size_are_compared(tab: Any) -> None:
     tab.click("#seeds")
     tab.wait_for_function("document.querySelector('#seeds-said').innerText.includes('of 20 draws agree')")
     tab.wait_for_selector("#seeds-strip-plot .js-plotly-plot")
+
+
+def test_a_phone_scrolls_the_lanes_and_not_the_page(tab: Any) -> None:
+    tab.set_viewport_size({"width": 390, "height": 800})
+    tab.wait_for_function("document.documentElement.scrollWidth <= 390")
+    assert tab.evaluate("(() => { const lanes = document.querySelector('#timeline .tl-scroll'); return lanes.scrollWidth > lanes.clientWidth; })()")
