@@ -248,5 +248,5 @@ def test_responsibility_is_the_derivative_of_the_soft_aggregate(logits: Tensor, 
 
 
 def test_a_sharpness_of_zero_is_refused() -> None:
-    with pytest.raises(ValueError, match=r'sharpness must be positive, got 0; for 0 use aggregate\(logits, "mean"\)'):
-        soft_aggregate(torch.zeros(2, 3), 0)
+    with pytest.raises(ValueError, match=r'sharpness must be positive, got 0.0; for 0 use aggregate\(logits, "mean"\)'):
+        soft_aggregate(torch.zeros(2, 3), 0.0)
