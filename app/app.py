@@ -1,6 +1,7 @@
 """`build_app(predictor) -> gr.Blocks`, and `serve`, which starts it: `make app`, `clipbert app` or `python app/app.py`."""
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from clipbert.predict import Predictor
 
 EXAMPLES = ROOT / "cache" / "examples"
+UPLOADS = "clipbert-uploads-"  # then the number of the process whose they are
 KEYS = """() => document.addEventListener('keydown', (key) => {
   if (key.key == 'Enter' && (key.ctrlKey || key.metaKey)) document.querySelector('#ask')?.click();
   if (key.key == 'Escape') document.querySelector('#ask-stop')?.click();
@@ -82,31 +84,60 @@ def build_app(predictor: "Predictor | Callable[[], Predictor]", *, examples: Pat
 
 
 def launch(app: gr.Blocks, **settings: Any) -> str:
-    """Open the app on this machine alone, unless `settings` of Blocks.launch say otherwise; returns its address."""
+    """Open the app on this machine alone, unless `settings` of Blocks.launch say otherwise; returns its address.
+
+    Of errors only our own reach the page (show_error): Gradio's name folders of the server.
+    """
     defaults = {
         "server_name": "127.0.0.1", "share": False, "auth": None, "max_file_size": "500mb", "ssr_mode": False, "pwa": False, "mcp_server": False,
-        "enable_monitoring": False, "show_error": True, "footer_links": ["api", "settings"], "allowed_paths": [str(EXAMPLES)],
+        "enable_monitoring": False, "show_error": False, "footer_links": ["api", "settings"], "allowed_paths": [str(EXAMPLES)],
         "theme": theme(), "js": KEYS, "css_paths": ROOT / "app" / "style.css", "prevent_thread_lock": True, "quiet": True,
     }  # fmt: skip
     _, address, _ = app.launch(**{**defaults, **settings})
     return address
 
 
-def serve(load: "Callable[[], Predictor]", *, host: str, port: int | None, share: bool, auth: tuple[str, str] | None, max_file_size: str) -> None:
-    """Run the app until Ctrl-C.  Uploads live in a folder of their own, gone at the end.
+def serve(
+    load: "Callable[[], Predictor]", *, host: str, port: int | None, share: bool, auth: tuple[str, str] | None, max_file_size: str,
+    examples: Path = EXAMPLES,
+) -> None:  # fmt: skip
+    """Run the app until Ctrl-C.  Uploads live in a folder of their own, gone at the end, or at the next start after a crash.
 
     Raises ValueError for a port that is taken.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    with tempfile.TemporaryDirectory(prefix="clipbert-", ignore_cleanup_errors=True) as uploads:
+    clear_abandoned(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=f"{UPLOADS}{os.getpid()}-", ignore_cleanup_errors=True) as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
-        app = build_app(load)
+        app = build_app(load, examples=examples)
         try:
-            address = launch(app, server_name=host, server_port=port, share=share, auth=auth, max_file_size=max_file_size)
+            address = launch(
+                app, server_name=host, server_port=port, share=share, auth=auth, max_file_size=max_file_size, allowed_paths=[str(examples)]
+            )
         except OSError as error:
             raise ValueError(f"cannot listen on {host}:{port or 'any port from 7860'}; give another --port.") from error
         print(f"clipbert explorer: {address}  (Ctrl-C stops it)", flush=True)
         app.block_thread()
+
+
+def clear_abandoned(folder: Path) -> None:
+    """Delete uploads in `folder` whose server was killed and so could not."""
+    for uploads in folder.glob(f"{UPLOADS}*-*"):
+        process = uploads.name.removeprefix(UPLOADS).partition("-")[0]
+        if process.isdecimal() and not _runs(int(process)):
+            shutil.rmtree(uploads, ignore_errors=True)  # another user's stay: they cannot be deleted
+
+
+def _runs(process: int) -> bool:
+    if os.name == "nt":  # there os.kill would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ def video_chooser(shared: Shared, page: gr.Blocks) -> None:
     shared.player = gr.Video(label="Video", sources=["upload", "webcam"], height=300, elem_id="player", buttons=[])
     notice = gr.HTML(elem_id="video-notice")
     other = gr.UploadButton("Open a GIF, a picture or another format", file_types=None, size="sm", elem_id="open-file")
+    limit = gr.HTML(elem_id="limit")
     gallery = gr.Gallery(
         label="Examples", columns=3, height="auto", object_fit="cover", allow_preview=False, elem_id="examples", buttons=[], interactive=False,
     )  # fmt: skip
@@ -58,9 +59,16 @@ def video_chooser(shared: Shared, page: gr.Blocks) -> None:
     def start(session: Session) -> Updates:
         """A page that opens shows the first example, unless the user has been quicker."""
         posters = [(shared.examples.poster(example), example.case) for example in shared.examples.all()]
+        shown = {gallery: posters, limit: limit_html(page.max_file_size)}
         if session.video is not None:
-            return {gallery: posters}
+            return shown
         pick(session, 0)
-        return {gallery: posters, **show(session)}
+        return shown | show(session)
 
-    shared.on(page.load, start, outputs=[gallery, *outputs], notice=notice, show_progress="hidden")
+    shared.on(page.load, start, outputs=[gallery, limit, *outputs], notice=notice, show_progress="hidden")
+
+
+def limit_html(max_bytes: float | None) -> str:
+    """What a visitor may send, who can raise it, and what becomes of it."""
+    size = f"Files up to {max_bytes / 1024**2:.0f} MB (the server's --max-file-size). " if max_bytes else ""
+    return f'<p class="soft">{size}Sound is not used. Your files are deleted when you close the page.</p>'

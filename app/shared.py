@@ -120,6 +120,9 @@ def explain(error: Exception) -> str:
         return str(error.message)
     if isinstance(error, ValueError):  # VideoError is one; their messages are written for users
         return SERVER_PATH.sub(r"\1", " ".join(str(error).split()))
+    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in ("out of memory", "can't allocate memory")):
+        log.error("out of memory", exc_info=error)
+        return "there is not enough memory for this; lower Clips (N_test) or Frames per clip (T) in the settings, then ask again."
     number = secrets.token_hex(4)
     log.error("error %s", number, exc_info=error)
     return f"something went wrong that is not your fault (error {number}); the server's log has the details under this number."

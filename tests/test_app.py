@@ -42,7 +42,7 @@ def test_a_file_that_is_no_video_is_refused_in_the_page_without_a_path(page: Any
     assert "fake.mp4" in text and "/" not in text.replace("https://", "")
 
 
-def test_an_empty_question_is_refused_in_the_page(page: Any) -> None:
+def test_an_empty_question_is_refused_below_its_box(page: Any) -> None:
     page.fill("#question textarea", "  ")
     page.click("#ask")
-    assert "question" in page.inner_text("#ask-notice .bad")
+    page.wait_for_function("document.querySelector('#question').innerText.includes('Write a question first.')")

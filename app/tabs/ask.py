@@ -102,7 +102,7 @@ def build(shared: Shared) -> None:
 
     asking = [mode, question, texts]
     shared.on([ask.click, question.submit], run, [*asking, *shared.settings], shown, notice=notice, concurrency_id="model", show_progress="minimal",
-              show_progress_on=[answer])  # fmt: skip
+              show_progress_on=[answer], validator=_check)  # fmt: skip
     shared.stops(stop)
     shared.on(shared.settings[AGGREGATION].input, repool, [shared.settings[AGGREGATION]], shown, notice=notice, show_progress="hidden")
     shared.on(shared.video_changed.change, other_video, [shared.settings[AGGREGATION]], [*asking, *shown], notice=notice, show_progress="hidden")
@@ -110,6 +110,12 @@ def build(shared: Shared) -> None:
     shared.on([mode.change, question.change, texts.change], read, asking, [pieces], notice=notice, show_progress="hidden",
               trigger_mode="always_last")  # fmt: skip
     shared.on(cards.click, lambda session, event: shared.seek(event.seconds), outputs=[shared.player], notice=notice, show_progress="hidden")
+
+
+def _check(how: str, text: str, listed: str, *settings: Any) -> list[Any]:
+    """One for each input, before the call is queued: an empty question is told at once, below its box."""
+    asked = how == MATCH or bool((text or "").strip())
+    return [gr.validate(True, ""), gr.validate(asked, "Write a question first."), *(gr.validate(True, "") for _ in (listed, *settings))]
 
 
 def _question(how: str, text: str, listed: str) -> Question:
