@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from clipbert.config import SamplingConfig
     from clipbert.predict import Predictor
     from clipbert.types import EncodedVideo, Prediction
 
@@ -44,18 +45,28 @@ class Question:
 
 @dataclass(frozen=True)
 class Asked:
-    """A question's result so far.  `pictures[n]` are clip n's frames as the model sees them, as images for the page."""
+    """A question's result so far.  `pictures[n]` are clip n's frames as the model sees them, as images for the page.
+
+    One read from a saved session has no `video`.  `origin` is a sentence on
+    where a finished result comes from.
+    """
 
     question: Question
-    video: "EncodedVideo"
+    video: "EncodedVideo | None"
+    spans: "Tensor"  # float64[N, 2]
     prediction: "Prediction"
     pictures: tuple[tuple["Picture", ...], ...]
     model: str
-    seed: int
+    sampling: "SamplingConfig"
     num_done: int
     num_planned: int
     num_reused: int
     stopped: bool = False
+    origin: str = ""
+
+    @property
+    def finished(self) -> bool:
+        return self.num_done == self.num_planned and not self.stopped
 
 
 @dataclass(frozen=True)
@@ -71,13 +82,17 @@ def ask_stream(predictor: "Predictor", path: Path, question: Question, *, aggreg
     """The result after each clip.  Closing the iterator ends the work.  Raises VideoError and ValueError."""
     from clipbert.streaming import encode_stream
 
+    sampling = replace(predictor.sampling, aggregation=aggregation, seed=seed, **settings)
     image_size = predictor.model.processor.image_size  # pyright: ignore[reportAttributeAccessIssue]
     pictures: list[tuple[Picture, ...]] = []
     for step in encode_stream(predictor, path, seed=seed, **settings):
         if step.frames is not None:
             pictures.append(tuple(picture(frame, image_size) for frame in step.frames[:FRAMES_SHOWN]))
         prediction = question.answer(predictor, step.video, aggregation, seed)
-        yield Asked(question, step.video, prediction, tuple(pictures), predictor.model.name, seed, step.num_done, step.num_planned, step.num_reused)
+        yield Asked(
+            question, step.video, step.video.spans, prediction, tuple(pictures), predictor.model.name, sampling, step.num_done, step.num_planned,
+            step.num_reused,
+        )  # fmt: skip
 
 
 def picture(frame: "Tensor", image_size: int) -> Picture:
@@ -85,7 +100,11 @@ def picture(frame: "Tensor", image_size: int) -> Picture:
     from clipbert.processing import resized
 
     height, width = resized(frame.shape[-2], frame.shape[-1], image_size)
-    image = Image.fromarray(frame.permute(1, 2, 0).numpy()).resize((width, height), Image.Resampling.BILINEAR)
+    return embedded(Image.fromarray(frame.permute(1, 2, 0).numpy()).resize((width, height), Image.Resampling.BILINEAR), image_size)
+
+
+def embedded(image: Image.Image, image_size: int) -> Picture:
+    """An image that has the model's resolution already, for the page."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=80)
-    return Picture(f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}", width / image_size, height / image_size)
+    return Picture(f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}", image.width / image_size, image.height / image_size)

@@ -67,6 +67,14 @@ def save_buttons(shared: Shared, name: str, notice: gr.HTML, writers: Mapping[st
         saved.then(fn=None, js=HAND_OVER, inputs=[file], api_visibility="private")
 
 
+def new_file(session: Session, ending: str) -> Path:
+    """A path that is free, for a file about the session's video."""
+    uploads = Path(get_upload_folder())
+    uploads.mkdir(parents=True, exist_ok=True)
+    video = re.sub(r"[^\w-]+", "-", Path(session.name).stem)[:40].strip("-") or "video"
+    return Path(tempfile.mkdtemp(dir=uploads)) / f"{video}-{ending}"
+
+
 def follow_theme(shared: Shared, page: gr.Blocks) -> None:
     """Remember whether the page is light or dark, when it opens."""
     theme, notice = gr.Textbox(visible="hidden"), gr.HTML(visible="hidden")
@@ -81,10 +89,7 @@ def follow_theme(shared: Shared, page: gr.Blocks) -> None:
 def _saver(name: str, suffix: str, write: Writer, file: gr.DownloadButton) -> Callable[[Session], Iterator[Updates]]:
     def save(session: Session) -> Iterator[Updates]:
         yield {file: gr.DownloadButton(value=None)}  # so that an error hands over nothing, rather than the file before
-        uploads = Path(get_upload_folder())
-        uploads.mkdir(parents=True, exist_ok=True)
-        video = re.sub(r"[^\w-]+", "-", Path(session.name).stem)[:40].strip("-") or "video"
-        path = Path(tempfile.mkdtemp(dir=uploads)) / f"{video}-{name}.{suffix}"
+        path = new_file(session, f"{name}.{suffix}")
         write(session, path)
         yield {file: gr.DownloadButton(value=str(path))}
 

@@ -9,21 +9,23 @@ from clipbert.aggregation import AGGREGATIONS
 from clipbert.config import SamplingConfig
 from clipbert.sampling import POLICIES
 
+MOST_CLIPS, MOST_FRAMES, LEAST_FPS, MOST_FPS = 32, 16, 0.25, 16  # of the sliders
+
 
 def settings_accordion(defaults: SamplingConfig) -> list[Any]:
     """The six controls; `sampling` makes a SamplingConfig of their values."""
     with gr.Accordion("Settings: how the video is sampled", open=False, elem_id="settings"):
         return [
             gr.Slider(
-                1, 32, defaults.num_clips, step=1, precision=0, label="Clips (N_test)", elem_id="num-clips",
+                1, MOST_CLIPS, defaults.num_clips, step=1, precision=0, label="Clips (N_test)", elem_id="num-clips",
                 info="How many short clips the model looks at. Each gives its own answer; the answers are then pooled.",
             ),
             gr.Slider(
-                1, 16, defaults.num_frames, step=1, precision=0, label="Frames per clip (T)", elem_id="num-frames",
+                1, MOST_FRAMES, defaults.num_frames, step=1, precision=0, label="Frames per clip (T)", elem_id="num-frames",
                 info="How many pictures the model sees of each clip. It averages them.",
             ),
             gr.Slider(
-                0.25, 16, defaults.fps, step=0.25, label="Frames a second (fps)", elem_id="fps",
+                LEAST_FPS, MOST_FPS, defaults.fps, step=0.25, label="Frames a second (fps)", elem_id="fps",
                 info="How densely a clip is sampled. A clip lasts T / fps seconds.",
             ),
             gr.Dropdown(
@@ -39,6 +41,18 @@ def settings_accordion(defaults: SamplingConfig) -> list[Any]:
                 info="Fixes the chance in the random policies: the same seed, the same clips.",
             ),
         ]  # fmt: skip
+
+
+def shown_settings(given: SamplingConfig) -> list[Any]:
+    """The updates that make the six controls show these settings; a slider that is too short for one grows."""
+    return [
+        gr.Slider(value=given.num_clips, maximum=max(MOST_CLIPS, given.num_clips)),
+        gr.Slider(value=given.num_frames, maximum=max(MOST_FRAMES, given.num_frames)),
+        gr.Slider(value=given.fps, minimum=min(LEAST_FPS, given.fps), maximum=max(MOST_FPS, given.fps)),
+        given.policy,
+        given.aggregation,
+        given.seed,
+    ]
 
 
 def sampling(values: Sequence[Any]) -> SamplingConfig:

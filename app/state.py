@@ -4,7 +4,10 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from app.saving import Saved
 
 SESSIONS_KEPT = 64
 
@@ -17,6 +20,7 @@ class Session:
     name: str = ""  # of the video, as the user knows it
     example: str = ""  # name of the chosen example, "" for the user's own video
     theme: str = "light"  # of the page: "light" or "dark"
+    saved: "Saved | None" = None  # the reopened session, until another video than its own is chosen
     results: dict[str, Any] = field(default_factory=dict)  # a tab's last result; no long lists of frames
     kept: dict[str, Any] = field(default_factory=dict)  # what does not depend on the current video
     uploads: set[Path] = field(default_factory=set)  # files of the user's beside the current video

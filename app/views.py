@@ -26,8 +26,8 @@ def answer_html(asked: "Asked") -> str:
         f'<div class="answer"><p class="state" role="status">{_state(asked)}</p>'
         f'<p class="big">{doubt}<b>{html.escape(found.answer)}</b> <span class="soft">{percent(float(found.scores[ranked[0]]))}</span></p>'
         f'<div class="bars">{bars}</div>'
-        f'<p class="soft">model {html.escape(asked.model)} · {len(found.times)} clips pooled by {found.aggregation} · '
-        f"{asked.num_reused} of {asked.num_done} clips reused</p>"
+        f'<p class="soft">model {html.escape(asked.model)} · {len(found.times)} clips pooled by {found.aggregation}'
+        f"{f' · {asked.num_reused} of {asked.num_done} clips reused' if asked.video else ''}</p>"
         f"{f'<ul class=notices>{notices}</ul>' if notices else ''}</div>"
     )
 
@@ -39,7 +39,7 @@ def _state(asked: "Asked") -> str:
         progress = f'<progress value="{asked.num_done}" max="{asked.num_planned}"></progress>'
         answer = html.escape(asked.prediction.answer)
         return f"{progress} after {asked.num_done}/{asked.num_planned} clips: {answer}, {float(asked.prediction.scores.max()):.2f}"
-    return f"after all {asked.num_planned} clips"
+    return f"<b>{html.escape(asked.origin)}</b>" if asked.origin else f"after all {asked.num_planned} clips"
 
 
 def bar_row(label: str, share: float) -> str:
@@ -57,11 +57,12 @@ def cards_html(asked: "Asked") -> str:
     best = found.candidates.index(found.answer)
     total, largest = sum(shares), max((abs(share) for share in shares), default=0.0) or 1.0
     cards = []
-    for n, (start, end) in enumerate(asked.video.spans.tolist()):
+    for n, (start, end) in enumerate(asked.spans.tolist()):
         j = best if asked.question.mode == "Caption match" else int(own[n].argmax())
         part = f" · {100 * shares[n] / total:.0f} %" if min(shares) >= 0 and total > 0 else ""
         vote = f"{html.escape(found.candidates[j])} {percent(float(own[n, j]))}"
-        shortened = ' <abbr title="The clip is longer than the video, so it was shortened.">shortened</abbr>' if asked.video.shortened[n] else ""
+        cut = asked.video is not None and asked.video.shortened[n]
+        shortened = ' <abbr title="The clip is longer than the video, so it was shortened.">shortened</abbr>' if cut else ""
         cards.append(
             f'<li><button type="button" class="clip-card" data-seconds="{start:.3f}" title="Play from here">'
             f'<span class="frames">{"".join(map(_frame, asked.pictures[n]))}</span><span class="when">{clock(start)}–{clock(end)}{shortened}</span>'

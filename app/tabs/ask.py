@@ -9,8 +9,10 @@ import gradio as gr
 
 from app.asking import MATCH, MODES, OPEN, Asked, Question, ask_stream
 from app.pictures import Picture
+from app.save_panel import save_panel
+from app.saving import advice, compared, is_about, session_of
 from app.settings import sampling
-from app.shared import Shared, Updates
+from app.shared import Shared, Updates, notice_html
 from app.state import Session
 from app.views import CLICK_SECONDS, answer_html, cards_html, pieces_html
 from clipbert.tasks import require_text
@@ -31,14 +33,15 @@ def build(shared: Shared) -> None:
     shared.question = question
     notice = gr.HTML(elem_id="ask-notice")
     answer = gr.HTML(elem_id="answer")
+    save_panel(shared)
     cards = gr.HTML(elem_id="clips", js_on_load=CLICK_SECONDS)
     line = Picture(shared, "answer-line", notice)
     shown = [answer, cards, *line.outputs]
 
     def show(session: Session, asked: Asked) -> Updates:
         session.results["ask"] = asked
-        finished = asked.stopped or asked.num_done == asked.num_planned
-        return {answer: answer_html(asked), cards: cards_html(asked)} | (settled(session, asked) if finished else {})
+        ended = asked.stopped or asked.finished
+        return {answer: answer_html(asked), cards: cards_html(asked)} | (settled(session, asked) if ended else {})
 
     def settled(session: Session, asked: Asked) -> Updates:
         """How the answer settled; for captions, whose probabilities do not compete, nothing."""
@@ -63,6 +66,8 @@ def build(shared: Shared) -> None:
                 if session.video != path:  # another video was chosen meanwhile
                     return
                 stopped = session.stop.is_set() and asked.num_done < asked.num_planned
+                if asked.finished and session.saved is not None:
+                    asked = replace(asked, origin=compared(session.saved, session_of(predictor, asked, path), asked.prediction))
                 yield show(session, replace(asked, stopped=stopped))
                 if stopped:
                     return
@@ -72,12 +77,24 @@ def build(shared: Shared) -> None:
         asked = session.results.get("ask")
         if asked is None:
             return {}
-        prediction = asked.question.answer(shared.engine.predictor(), asked.video, how, asked.seed)
-        return show(session, replace(asked, prediction=prediction))
+        if asked.video is None:
+            raise ValueError(f"a saved answer stays as it was pooled, by {asked.prediction.aggregation}; to pool it by {how}, ask its video again.")
+        prediction = asked.question.answer(shared.engine.predictor(), asked.video, how, asked.sampling.seed)
+        return show(session, replace(asked, prediction=prediction, sampling=replace(asked.sampling, aggregation=how), origin=""))
+
+    def from_saved(session: Session) -> Updates:
+        """The reopened session, until a video is chosen that is not its own."""
+        saved = session.saved
+        assert saved is not None
+        told = advice(saved, shared.engine.predictor().model.fingerprint, session.video is not None)
+        fields = {mode: saved.asked.question.mode, question: saved.asked.question.text, texts: "\n".join(saved.asked.question.texts)}
+        return fields | show(session, saved.asked) | {notice: notice_html(told, "note")}
 
     def other_video(session: Session, how: str) -> Updates:
         """An example comes with its question and answer; for the user's own video the page is cleared."""
-        name = session.example
+        if session.saved is not None and is_about(session.saved, session.video):
+            return from_saved(session)
+        session.saved, name = None, session.example
         cleared = {answer: "", cards: ""} | line.clear()
         if not name:
             return cleared
