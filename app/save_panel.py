@@ -29,8 +29,8 @@ def save_panel(shared: Shared) -> None:
             as_zip = gr.Button("Save session (ZIP)", size="sm", min_width=150, scale=0, elem_id="save-session")
             as_page = gr.Button("Save report (HTML)", size="sm", min_width=150, scale=0, elem_id="save-report")
             opened = gr.UploadButton("Reopen a session (ZIP)", size="sm", min_width=170, scale=0, elem_id="reopen")
-            with_video = gr.Checkbox(False, label="put the video into the ZIP", container=False, min_width=190, elem_id="with-video")
             file = gr.DownloadButton(visible="hidden", elem_id="saving-file")
+        with_video = gr.Checkbox(False, label="put the video into the ZIP", container=False, elem_id="with-video")
         gr.HTML(
             '<p class="soft">A session holds the question, the settings, the answer and the frames that the model saw. It reopens here, with '
             "<code>ExplorerSession</code> in Python, and without a network. The report is one page for reading, which needs no program.</p>"
