@@ -1,4 +1,4 @@
-"""The endpoints over several videos and over the paper's tables."""
+"""The endpoints over several videos, over the paper's tables, and of costs."""
 
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,16 @@ from app.api import endpoint
 from app.gallery import names_of
 from app.shared import Shared
 from app.table_results import committed, imported
-from clipbert.results import search_result, tables_result
+from clipbert.config import check_known
+from clipbert.cost import CostSettings, measure, sizes_up_to
+from clipbert.per_clip import find_device
+from clipbert.results import cost_result, search_result, tables_result
 from clipbert.retrieval import VideoIndex
 from clipbert.tasks import require_text
 
 
 def gallery_endpoints(shared: Shared) -> None:
-    """Build /retrieve and /tables.  Call it inside the Blocks."""
+    """Build /retrieve, /tables and /cost.  Call it inside the Blocks."""
     with gr.Column(visible=False):
         videos = gr.File(label="videos", type="filepath", file_count="multiple", file_types=None)
         query = gr.Textbox(label="query")
@@ -24,6 +27,8 @@ def gallery_endpoints(shared: Shared) -> None:
         aggregation = gr.Textbox("lse", label="aggregation")
         number = gr.Number(0, precision=0, label="number")
         files = gr.File(label="results", type="filepath", file_count="multiple")
+        model = gr.Textbox("small", label="model")
+        largest, batch_size, repeats = (gr.Number(n, precision=0, label=label) for n, label in ((16, "largest"), (8, "batch_size"), (10, "repeats")))
 
     def retrieve(videos: list[str], query: str, top_k: int = 10, num_clips: int = 4, aggregation: str = "lse") -> dict[str, Any]:
         """The videos ranked by how well they match a text: match score (log-odds), each clip's own, the best clip's start and end (s)."""
@@ -42,5 +47,13 @@ def gallery_endpoints(shared: Shared) -> None:
         own = [run for path in results or () for run in imported(Path(path))]
         return tables_result(number or None, committed() + own)
 
+    def cost(model: str = "small", largest: int = 16, batch_size: int = 8, repeats: int = 10) -> dict[str, Any]:
+        """Time and memory of a training step on this machine, for N_train and T up to `largest` (Figure 5); model "small" or "paper"."""
+        check_known("model", model, ("small", "paper"))
+        settings = CostSettings(model=model, batch_size=batch_size, repeats=repeats, device=find_device("auto").type)
+        sizes = sizes_up_to(largest)
+        return cost_result(settings, list(measure(settings, clips=sizes, frames=sizes)))
+
     endpoint(retrieve, [videos, query, top_k, num_clips, aggregation], concurrency_id="model")
     endpoint(tables, [number, files])
+    endpoint(cost, [model, largest, batch_size, repeats], concurrency_id="cost")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbert import show
-from clipbert.results import committed_results, search_result, tables_result
+from clipbert.results import committed_results, cost_result, search_result, tables_result
 
 Command = tuple[Any, Callable[[Any], None]] | tuple[Any, Callable[[Any], None], int]  # result, how to show it, exit code unless 0
 
@@ -180,7 +180,7 @@ def cost_options(parser: argparse.ArgumentParser) -> None:
 
 
 def cost(args: argparse.Namespace) -> Command:
-    from clipbert.cost import SIZES, CostSettings, measure, panels, predict_cost
+    from clipbert.cost import SIZES, CostSettings, measure
     from clipbert.per_clip import find_device
 
     quiet_loading()
@@ -191,12 +191,4 @@ def cost(args: argparse.Namespace) -> Command:
     for point in measure(settings, clips=clips, frames=frames):
         points.append(point)
         show_progress("points", len(points), total)
-    drawn = [
-        {
-            "panel": panel.letter, "x": panel.x, "y": panel.y, "fit": asdict(panel.fit) if panel.fit else None,
-            "points": [[getattr(p.settings, panel.x), getattr(p, panel.y)] for p in panel.points], "paper": panel.paper,
-        }
-        for panel in panels(points)
-    ]  # fmt: skip
-    one = asdict(predict_cost(settings))
-    return {"settings": asdict(settings), "predicted_at_1x1": one, "rows": [point.row() for point in points], "panels": drawn}, show.cost
+    return cost_result(settings, points), show.cost

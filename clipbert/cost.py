@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from clipbert.cost_point import CostSettings, cost_config, inputs_of, loss_of, m
 from clipbert.paper import figure_points, table_part
 
 SIZES = (1, 2, 4, 8, 16)
+LOOK_EVERY_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -51,31 +52,63 @@ class CostPoint:
         return asdict(self.settings) | {name: value for name, value in vars(self).items() if name != "settings"}
 
 
-def measure(settings: CostSettings | None = None, *, clips: Sequence[int] = SIZES, frames: Sequence[int] = SIZES) -> Iterator[CostPoint]:
+def sizes_up_to(largest: int) -> list[int]:
+    """Those of the paper's N_train and T.  Raises ValueError if there is none."""
+    if largest < 1:
+        raise ValueError(f"largest must be at least 1, got {largest}.")
+    return [size for size in SIZES if size <= largest]
+
+
+def measure(
+    settings: CostSettings | None = None, *, clips: Sequence[int] = SIZES, frames: Sequence[int] = SIZES, stopped: Callable[[], bool] = lambda: False
+) -> Iterator[CostPoint]:
     """Yield a point for each N_train in `clips` with T=1, then for each T in `frames` with N_train=1; the point both share comes once.
 
-    Stop taking points and nothing more is measured.  A point that does not fit
-    into memory comes with its error.  Raises ValueError for settings that cannot be measured.
+    Stop taking points and nothing more is measured; once `stopped` says so, the
+    point in work is ended and dropped.  A point that does not fit into memory
+    comes with its error.  Raises ValueError for settings that cannot be measured.
     """
     settings = settings or CostSettings()
     cost_config(settings)
     wanted = [(n, 1) for n in clips] + [(1, t) for t in frames]
     jobs = [replace(settings, num_clips=n, num_frames=t) for n, t in dict.fromkeys(wanted)]
     for job in jobs:
-        yield _in_fresh_process(job)
+        point = _in_fresh_process(job, stopped)
+        if point is None:
+            return
+        yield point
 
 
-def _in_fresh_process(settings: CostSettings) -> CostPoint:
+def _in_fresh_process(settings: CostSettings, stopped: Callable[[], bool] = lambda: False) -> CostPoint | None:
+    """The point, or None if it was stopped."""
     here = str(Path(__file__).parent.parent)
     path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(
-        [sys.executable, "-m", "clipbert.cost_point"], input=json.dumps(asdict(settings)), capture_output=True, text=True, check=False,
+    process = subprocess.Popen(
+        [sys.executable, "-m", "clipbert.cost_point"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
-    if done.returncode == 0:
-        return CostPoint(settings=settings, **json.loads(done.stdout.splitlines()[-1]))
-    why = "the system ended the process, most likely for memory" if done.returncode < 0 else (done.stderr.strip().splitlines() or ["unknown"])[-1]
+    with process:
+        try:
+            found = _heard(process, json.dumps(asdict(settings)), stopped)
+        finally:
+            process.kill()
+    if found is None:
+        return None
+    out, errors = found
+    if process.returncode == 0:
+        return CostPoint(settings=settings, **json.loads(out.splitlines()[-1]))
+    why = "the system ended the process, most likely for memory" if process.returncode < 0 else (errors.strip().splitlines() or ["unknown"])[-1]
     return CostPoint(settings, settings.device, torch.get_num_threads(), error=why)
+
+
+def _heard(process: "subprocess.Popen[str]", asked: str | None, stopped: Callable[[], bool]) -> tuple[str, str] | None:
+    """What the process printed until its end, out and errors; None as soon as it is to stop."""
+    while not stopped():
+        try:
+            return process.communicate(asked, timeout=LOOK_EVERY_SECONDS)
+        except subprocess.TimeoutExpired:
+            asked = None  # it has been sent
+    return None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clipbert.comparison import Comparison, Measured
     from clipbert.config import SamplingConfig
+    from clipbert.cost import CostPoint, CostSettings
     from clipbert.predict import Predictor, SweepRow
     from clipbert.retrieval import Hit, VideoIndex
     from clipbert.types import Attribution, EncodedVideo, Prediction
@@ -106,6 +107,22 @@ def search_result(index: "VideoIndex", query: str, hits: "Sequence[Hit]", names:
         "unreadable": {named.get(path, path): why for path, why in index.report.unreadable.items()},
         "notices": list(index.predictor.text_notices([query])),
     }  # fmt: skip
+
+
+def cost_result(settings: "CostSettings", points: "Sequence[CostPoint]") -> dict[str, Any]:
+    """The measured points, and Figure 5's panels with their fits and the paper's known points."""
+    from clipbert.cost import panels, predict_cost
+
+    drawn = [
+        {
+            "panel": panel.letter, "x": panel.x, "y": panel.y, "fit": asdict(panel.fit) if panel.fit else None,
+            "points": [[getattr(p.settings, panel.x), getattr(p, panel.y)] for p in panel.points],
+            "paper": {str(x): value for x, value in panel.paper.items()},
+        }
+        for panel in panels(points)
+    ]  # fmt: skip
+    one, rows = asdict(predict_cost(settings)), [point.row() for point in points]
+    return {"settings": asdict(settings), "predicted_at_1x1": one, "rows": rows, "panels": drawn}
 
 
 def committed_results() -> Path | None:

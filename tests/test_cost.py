@@ -1,6 +1,7 @@
 """Cost: FLOPs counted without running, points in fresh processes, panels as in Figure 5, bad input."""
 
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -59,7 +60,7 @@ def test_a_measured_point_has_finite_positive_numbers(text_length: int) -> None:
 def test_points_come_one_by_one_and_the_shared_one_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[tuple[int, int]] = []
 
-    def run(settings: CostSettings) -> CostPoint:
+    def run(settings: CostSettings, _stopped: object) -> CostPoint:
         ran.append((settings.num_clips, settings.num_frames))
         return point(*ran[-1])
 
@@ -68,6 +69,12 @@ def test_points_come_one_by_one_and_the_shared_one_once(monkeypatch: pytest.Monk
     next(stream)
     assert ran == [(1, 1)]
     assert len(list(stream)) == 3 and ran == [(1, 1), (2, 1), (4, 1), (1, 8)]
+
+
+def test_the_point_in_work_is_ended_when_it_is_to_stop() -> None:
+    start = time.perf_counter()
+    assert list(measure(replace(QUICK, repeats=1_000_000), clips=(1,), frames=(1,), stopped=lambda: time.perf_counter() - start > 1)) == []
+    assert time.perf_counter() - start < 20
 
 
 def test_a_point_in_a_fresh_process_that_lacks_memory_says_so() -> None:
@@ -124,7 +131,7 @@ def test_a_point_on_a_gpu_has_memory_and_a_largest_batch() -> None:
 
 
 def test_the_command_measures_and_shows_the_panels(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost, "_in_fresh_process", lambda settings: point(settings.num_clips, settings.num_frames))
+    monkeypatch.setattr(cost, "_in_fresh_process", lambda settings, _: point(settings.num_clips, settings.num_frames))
     argv = ["cost", "--num-clips", "1", "2", "4", "--num-frames", "1", "2", "--batch-size", "2", "--image-size", "64", "--device", "cpu"]
     assert main([*argv, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)

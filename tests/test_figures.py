@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_cost import point as cost_point
 
 from clipbert.aggregation import aggregate, shapley
+from clipbert.cost import panels
 from clipbert.predict import SweepRow
 from clipbert.sampling import POLICIES, coverage, sample_clips
 from clipbert.types import Attribution, Prediction, Timeline
@@ -32,6 +34,7 @@ LOGITS = torch.tensor([[0.0, 3.0, 1.0], [2.0, 0.0, 0.0], [1.0, 4.0, 0.0], [0.0, 
 PREDICTION = predict(LOGITS)
 SWEEP = [SweepRow(n, how, EVIL if n == 1 else "red", 0.5 + n / 100) for n in (1, 2, 4) for how in ("mean", "max", "lse")]
 DRAWS = figures.training_draws(TIMELINE, num_clips=2, num_frames=2, fps=2.0, num_draws=50)
+COSTS = ((1, 1), (2, 1), (4, 1), (1, 2), (1, 4))
 CHARTS = {
     "answers": figures.answer_bars(PREDICTION, model=EVIL),
     "contributions": figures.clip_contributions(PREDICTION, SPANS, model=EVIL, duration=10.0),
@@ -55,6 +58,8 @@ CHARTS = {
     "gaps": figures.draw_gaps(DRAWS),
     "seeds": figures.seed_variance([figures.SeedAnswer(n, s, EVIL if s else "red", 0.3) for n in (1, 2) for s in range(3)], model=EVIL),
     "ranking": figures.retrieval_ranking([figures.Ranked(EVIL, 1.0, 0, 1), figures.Ranked(EVIL, -1.0, 2, 3)], EVIL, model=EVIL),
+    **{f"cost {panel.letter}": figures.cost_panel(panel, model=EVIL) for panel in panels([cost_point(n, t) for n, t in COSTS])},
+    "largest batch": figures.cost_panel(panels([cost_point(n, 1, max_batch=64 // n) for n in (1, 2, 4)])[0], model=EVIL),
     "ranks": figures.rank_histogram([1, 1, 3, 12], num_videos=20, model=EVIL),
 }  # fmt: skip
 NO_MODEL = ("timeline", "positions", "coverage", "gaps")
@@ -313,3 +318,19 @@ def test_file_names_are_shown_as_one_printable_line() -> None:
 @pytest.mark.parametrize("seconds, shown", [(3.2, "00:03.2"), (59.97, "01:00.0"), (7261.5, "2:01:01.5")])
 def test_times_read_as_clocks(seconds: float, shown: str) -> None:
     assert clock(seconds) == shown
+
+
+def test_the_papers_largest_batches_are_hollow_and_only_beside_a_largest_batch() -> None:
+    hollow = [row for row in CHARTS["largest batch"].rows if row["source"] == "the paper, V100 of 32 GB"]
+    assert [(row["num_clips"], row["max_batch"]) for row in hollow] == [(2, 190), (16, 16)]
+    assert all(row["source"].startswith("measured here") for row in CHARTS["cost a"].rows)
+    assert "190 at 2" in CHARTS["cost a"].caption and "no fixed memory" in CHARTS["cost a"].caption
+
+
+def test_a_cost_panel_tells_its_line_and_what_the_paper_gained() -> None:
+    assert "line 5 + 10 N_train ms, R² 1.000" in CHARTS["cost b"].caption and "the paper's R@1: 12.7 % at 1" in CHARTS["cost b"].caption
+
+
+def test_a_cost_panel_needs_a_point() -> None:
+    with pytest.raises(ValueError, match="panel a has no measured point"):
+        figures.cost_panel(panels([])[0], model="small")

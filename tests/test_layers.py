@@ -46,6 +46,7 @@ LAYERS = (
         "viz.sweeps",
         "viz.sampling",
         "viz.rankings",
+        "viz.costs",
         "viz.figures",
         "viz.strip",
         "viz.report",

@@ -8,6 +8,7 @@ table for screen readers by `to_table(chart.rows)`.
 
 from clipbert.viz.answers import answer_bars, answer_over_clips, clip_contributions, clip_values, logits_heat, match_bars
 from clipbert.viz.chart import Chart
+from clipbert.viz.costs import cost_panel
 from clipbert.viz.export import save, to_csv, to_table
 from clipbert.viz.prints import print_bytes, print_figure
 from clipbert.viz.rankings import Ranked, rank_histogram, retrieval_ranking
@@ -37,6 +38,7 @@ __all__ = [
     "answer_over_clips",
     "clip_contributions",
     "clip_values",
+    "cost_panel",
     "dataset_curve",
     "draw_coverage",
     "draw_gaps",

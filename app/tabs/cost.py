@@ -1,0 +1,101 @@
+"""Cost: Figure 5 on this machine: time and memory of a training step against clips and frames, beside what the paper tells."""
+
+import csv
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.pictures import Picture, save_buttons
+from app.shared import Shared, Updates
+from app.state import Session
+from clipbert.cost import SIZES, CostPoint, CostSettings, measure, panels, sizes_up_to
+from clipbert.per_clip import find_device
+from clipbert.results import cost_result
+from clipbert.viz.figures import cost_panel
+
+TITLE, PLACE = "Cost", 6
+MODELS = [("Small: 0.3 million parameters", "small"), ("The paper's sizes: much memory, and slow without a GPU", "paper")]
+METHOD = """\
+What one training step (forward and backward) costs: (a, b) against the number of clips N_train with T = 1, (c, d) against the frames of a clip T
+with N_train = 1. Method: each point runs in a process of its own with random weights and random pixels; 3 passes warm up, then the median of the
+passes that count. On a GPU: CUDA events, the peak that PyTorch allocates, and the largest batch by doubling and halving. On a CPU: wall-clock
+time and the process's peak resident memory; **a CPU has no fixed memory to fill, so the paper's largest batch becomes memory a video there**.
+Other work on this machine slows the points."""
+
+
+def build(shared: Shared) -> None:
+    gr.Markdown(METHOD, elem_classes="soft")
+    with gr.Row():
+        model = gr.Radio(MODELS, value="small", label="Model", elem_id="cost-model")
+        batch = gr.Slider(1, 16, 8, step=1, precision=0, label="Batch (videos)", info="The paper: 8.", elem_id="cost-batch")
+    with gr.Row():
+        largest = gr.Radio([str(size) for size in SIZES[2:]], value="16", label="Up to N_train and T of", elem_id="cost-largest")
+        repeats = gr.Slider(1, 20, 5, step=1, precision=0, label="Passes that count", elem_id="cost-repeats")
+    with gr.Row():
+        go = gr.Button("Measure", variant="primary", elem_id="cost-go")
+        stop = gr.Button("Stop", variant="stop", elem_id="cost-stop")
+    state = gr.HTML(elem_id="cost-state")
+    notice = gr.HTML(elem_id="cost-notice")
+    pictures = {}
+    for letters in ("ab", "cd"):
+        with gr.Row():
+            for letter in letters:
+                with gr.Column(min_width=560):
+                    pictures[letter] = Picture(shared, f"cost-{letter}", notice)
+    with gr.Column(visible=False) as saving:
+        save_buttons(shared, "cost", notice, {"csv": _write_csv, "json": _write_json})
+
+    def run(session: Session, name: str, batch_size: int, largest: str, repeats: int) -> Iterator[Updates]:
+        session.stop.clear()
+        settings = CostSettings(model=name, batch_size=batch_size, repeats=repeats, device=find_device("auto").type)
+        sizes = sizes_up_to(int(largest))
+        total, start, points = 2 * len(sizes) - 1, time.perf_counter(), []
+        yield {state: _progress(0, total, 0.0), saving: gr.Column(visible=False), **_updates(*(picture.clear() for picture in pictures.values()))}
+        for point in measure(settings, clips=sizes, frames=sizes, stopped=session.stop.is_set):
+            points.append(point)
+            session.kept["cost"] = (settings, points)
+            seconds = time.perf_counter() - start
+            yield {state: _progress(len(points), total, seconds) + _failed(points), **drawn(session, settings, points)}
+        stopped = f'<p class="state" role="status"><b class="partial">Partial:</b> stopped after {len(points)} of {total} points</p>'
+        told = stopped if len(points) < total else _progress(total, total, time.perf_counter() - start)
+        yield {state: told + _failed(points), saving: gr.Column(visible=bool(points))}
+
+    def drawn(session: Session, settings: CostSettings, points: list[CostPoint]) -> Updates:
+        shown = [panel for panel in panels(points) if any(getattr(point, panel.y) for point in panel.points)]
+        name = f"{settings.model}, random weights"
+        return _updates(*(pictures[panel.letter].show(session, cost_panel(panel, model=name)) for panel in shown))
+
+    outputs = [state, saving, *(output for picture in pictures.values() for output in picture.outputs)]
+    shared.on(go.click, run, [model, batch, largest, repeats], outputs, notice=notice, concurrency_id="cost")
+    shared.stops(stop)
+
+
+def _updates(*parts: Updates) -> Updates:
+    return {component: value for part in parts for component, value in part.items()}
+
+
+def _progress(done: int, total: int, seconds: float) -> str:
+    bar = f'<progress value="{done}" max="{total}"></progress> ' if done < total else ""
+    return f'<p class="state" role="status">{bar}{done}/{total} points, {seconds:.0f} s</p>'
+
+
+def _failed(points: list[CostPoint]) -> str:
+    return "".join(
+        f'<p class="soft">N_train={point.settings.num_clips}, T={point.settings.num_frames}: {point.error}</p>' for point in points if point.error
+    )
+
+
+def _write_json(session: Session, path: Path) -> None:
+    path.write_text(json.dumps(cost_result(*session.kept["cost"]), ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def _write_csv(session: Session, path: Path) -> None:
+    rows: list[dict[str, Any]] = [point.row() for point in session.kept["cost"][1]]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
