@@ -207,7 +207,7 @@ def test_the_fusion_transformer_equals_transformers_bert() -> None:
     from transformers import BertConfig, BertModel
 
     from clipbert.config import ClipBertConfig
-    from clipbert.convert import _BERT, _load
+    from clipbert.convert import _BERT, copy_weights
     from clipbert.transformer import FusionTransformer
 
     torch.manual_seed(0)
@@ -221,7 +221,7 @@ def test_the_fusion_transformer_equals_transformers_bert() -> None:
     }
     bert = BertModel(BertConfig(**sizes)).eval()
     ours = FusionTransformer(ClipBertConfig(**sizes)).eval()
-    _load(ours, bert.state_dict(), _BERT, ((r"embeddings\..*_ids", ""),), optional=r"visual\..*")
+    copy_weights(ours, bert.state_dict(), _BERT, ((r"embeddings\..*_ids", ""),), optional=r"visual\..*")
     ids = torch.randint(1, 50, (5, 9))
     mask = torch.arange(9) < torch.tensor([[9], [4], [7], [1], [8]])
     with torch.no_grad():
