@@ -21,15 +21,15 @@ class GridBackbone(nn.Module):
 
     The paper's: ResNet-50, 3x3 convolution, 2x2 max-pool (an odd row or column
     is lost), ReLU: stride 64, so 448 pixels give 7 x 7 cells.  BatchNorm of
-    other backbones always uses its stored statistics, so frames do not meet
-    here, and more than `max_frames_at_once` are read in several pieces.  Takes
-    frames, or what the CNN made of them, kept because it is frozen; channels
-    tell which.
+    other backbones uses its stored statistics unless `frozen_norms` is off, so
+    frames do not meet here, and more than `max_frames_at_once` are read in
+    several pieces.  Takes frames, or what the CNN made of them, kept because it
+    is frozen; channels tell which.
     """
 
     def __init__(self, config: ClipBertConfig) -> None:
         super().__init__()
-        self.cnn, self.max_frames_at_once = _cnn(config), MAX_FRAMES_AT_ONCE
+        self.cnn, self.frozen_norms, self.max_frames_at_once = _cnn(config), config.frozen_norms, MAX_FRAMES_AT_ONCE
         if config.grid_encoder == "conv-pool":
             self.grid_encoder = nn.Sequential(
                 nn.Conv2d(self.cnn.out_channels, config.hidden_size, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.ReLU(inplace=True)
@@ -45,7 +45,7 @@ class GridBackbone(nn.Module):
     def train(self, mode: bool = True) -> "GridBackbone":
         super().train(mode)
         for module in self.cnn.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, nn.BatchNorm2d) and (self.frozen_norms or not module.weight.requires_grad):
                 module.eval()
         return self
 

@@ -82,6 +82,7 @@ class ClipBertConfig(PreTrainedConfig):
     # from pixels to grid
     backbone: str = "resnet50-grid"
     backbone_config: dict[str, Any] | None = None  # of transformers' AutoBackbone; only with backbone="auto"
+    frozen_norms: bool = True  # the CNN's BatchNorm uses stored statistics, as the paper's; False learns them (not resnet50-grid)
     stem_channels: int = 64  # resnet50-grid only
     bottleneck_channels: int = 64  # of res2; doubles at each stage
     res2_channels: int = 256  # doubles at each stage

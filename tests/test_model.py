@@ -1,6 +1,7 @@
 """Invariants of the model: what must not change its logits, and what transformers must not break."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -152,20 +153,44 @@ def test_auto_classes_find_the_model(tmp_path: Path) -> None:
     assert isinstance(AutoModel.from_pretrained(tmp_path), ClipBertModel)
 
 
+SMALL_RESNET = {
+    "model_type": "resnet",
+    "embedding_size": 4,
+    "hidden_sizes": [4, 8],
+    "depths": [1, 1],
+    "layer_type": "basic",
+    "out_features": ["stage2"],
+}
+
+
+def small_resnet(**settings: Any) -> ClipBertForSequenceClassification:
+    return tiny_model(backbone="auto", backbone_config=SMALL_RESNET, grid_encoder="linear", heads={"qa": HEADS["qa"]}, **settings)
+
+
 def test_any_transformers_backbone_serves(tmp_path: Path) -> None:
-    tiny_resnet = {
-        "model_type": "resnet",
-        "embedding_size": 4,
-        "hidden_sizes": [4, 8],
-        "depths": [1, 1],
-        "layer_type": "basic",
-        "out_features": ["stage2"],
-    }
-    model = tiny_model(backbone="auto", backbone_config=tiny_resnet, grid_encoder="linear", heads={"qa": HEADS["qa"]})
+    model = small_resnet()
     logits = model(**tiny_inputs()).clip_logits
     assert logits.shape == (2, 3, 4)
     model.save_pretrained(tmp_path)
     torch.testing.assert_close(ClipBertForSequenceClassification.from_pretrained(tmp_path)(**tiny_inputs()).clip_logits, logits)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_statistics_of_a_cnn_are_learned_only_where_asked_and_in_training(frozen: bool) -> None:
+    model = small_resnet(frozen_norms=frozen)
+    norm = next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d))
+    model(**tiny_inputs())
+    assert torch.equal(norm.running_mean, torch.zeros_like(norm.running_mean))
+    model.train()(**tiny_inputs())
+    assert torch.equal(norm.running_mean, torch.zeros_like(norm.running_mean)) == frozen
+
+
+def test_a_frozen_cnn_keeps_its_statistics() -> None:
+    model = small_resnet(frozen_norms=False)
+    model.clipbert.backbone.cnn.requires_grad_(False)
+    before = {name: value.clone() for name, value in model.clipbert.backbone.cnn.state_dict().items()}
+    model.train()(**tiny_inputs())
+    assert all(torch.equal(value, before[name]) for name, value in model.clipbert.backbone.cnn.state_dict().items())
 
 
 def test_pretraining_reads_one_clip_and_keeps_a_random_part_of_the_cells_in_training() -> None:

@@ -303,6 +303,13 @@ def test_start_of_another_size_is_refused(world: Path, tmp_path: Path, capsys: p
     assert "its sizes differ from this model's" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("override", ["clips.two_pass=full", "engine.activation_checkpointing=true"])
+def test_learned_statistics_refuse_what_reads_a_frame_twice(world: Path, tmp_path: Path, override: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = config(tmp_path, source(world, "qa"), model={"config": {**SIZES, **RESNET, "frozen_norms": False}})
+    assert run(path, override) == 2
+    assert "needs each frame read once" in capsys.readouterr().err
+
+
 def command(path: Path, *overrides: str) -> list[str]:
     return [sys.executable, str(ROOT / "train" / "train.py"), "--config", str(path), *overrides]
 

@@ -60,6 +60,9 @@ class Run:
         examples = [read_source(source) for source in all_sources]
         heads = heads_of(settings.train, examples[: len(settings.train)])
         model, self.notices = start_model(settings.model, heads, seed=settings.run.seed)
+        if not model.config.frozen_norms and (settings.clips.two_pass != "off" or settings.engine.activation_checkpointing):
+            rule = "model.config.frozen_norms=false needs each frame read once"
+            raise ValueError(f"{rule}: set clips.two_pass=off and engine.activation_checkpointing=false.")
         self.processor = ClipBertProcessor.from_config(
             model.config, sampling=settings.test_sampling(), max_text_length=min(settings.model.max_text_length, model.config.max_position_embeddings)
         )
