@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from clipbert.aggregation import AGGREGATIONS, aggregate
+from clipbert.aggregation import AGGREGATIONS
 from clipbert.config import SamplingConfig
+from clipbert.sweep import SweepRow, sweep_rows
 
 if TYPE_CHECKING:
-    from clipbert.predict import Predictor, SweepRow
+    from clipbert.predict import Predictor
 
 SIZES = (1, 2, 4, 8, 16)
 
@@ -29,16 +30,9 @@ class Sweep:
     note: str
     planned: tuple[int, ...]
 
-    def rows(self) -> "list[SweepRow]":
+    def rows(self) -> list[SweepRow]:
         """The answer and its probability at each N_test and aggregation."""
-        from clipbert.predict import SweepRow
-
-        rows = []
-        for size, logits in self.logits.items():
-            for how in AGGREGATIONS:
-                scores = aggregate(logits[None], how)[0].softmax(dim=-1)
-                rows.append(SweepRow(size, how, self.candidates[int(scores.argmax())], float(scores.max())))
-        return rows
+        return sweep_rows(self.logits, self.candidates)
 
     @property
     def finished(self) -> bool:
@@ -81,7 +75,7 @@ def matrix_html(sweep: Sweep, *, num_clips: int, aggregation: str) -> str:
     )
 
 
-def _cell(row: "SweepRow", chosen: str, is_setting: bool) -> str:
+def _cell(row: SweepRow, chosen: str, is_setting: bool) -> str:
     differs = row.answer != chosen
     about = f"N_test {row.num_clips}, {row.aggregation}: {row.answer}, {100 * row.score:.0f} %" + ", differs" * differs
     return (

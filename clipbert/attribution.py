@@ -11,17 +11,18 @@ model is right.
 import difflib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from clipbert.aggregation import AGGREGATIONS, aggregate, match_shapley, shapley
+from clipbert.aggregation import AGGREGATIONS, aggregate, shapley
 from clipbert.config import check_known
+from clipbert.matching import MatchPart, match_shares
 from clipbert.predict import Predictor
-from clipbert.tasks import match_log_odds, require_text
+from clipbert.tasks import require_text
 from clipbert.types import Attribution, EncodedVideo
 
 
@@ -36,45 +37,62 @@ class Method:
     about: str
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A score from each clip's logits: the log-probability of one column, or with `odds` its log-odds over the other of two."""
+@dataclass(frozen=True, eq=False)
+class _LogProbability:
+    """Of one answer, from each clip's logits; of no clips that of a guess."""
 
-    logits: Tensor  # float[N, K]; with `odds` (against, for), or the log-odds alone
-    index: int = 0
-    odds: bool = False
-    weight: float = 1.0
+    logits: Tensor  # float[N, K]
+    index: int
+
+    @property
+    def num_clips(self) -> int:
+        return len(self.logits)
 
     def value(self, clips: Tensor, how: str) -> float:
         """Of the clips where bool[N] `clips` is set."""
         if not clips.any():
-            return 0.0 if self.odds else -self.weight * math.log(self.logits.shape[1])
-        logits = self.logits[clips][None].double()
-        pooled = match_log_odds(logits, how)[0] if self.odds else aggregate(logits, how)[0].log_softmax(dim=0)[self.index]
-        return self.weight * float(pooled)
+            return -math.log(self.logits.shape[1])
+        return float(aggregate(self.logits[clips][None].double(), how)[0].log_softmax(dim=0)[self.index])
 
-    def shapley(self, how: str, seed: int) -> Float64[Tensor, " N"]:
-        generator = torch.Generator().manual_seed(seed)
-        if self.odds:
-            return self.weight * match_shapley(self.logits, how, generator=generator).values
-        return self.weight * shapley(self.logits, self.index, how, generator=generator).values
+    def shares(self, how: str, seed: int) -> Float64[Tensor, " N"]:
+        return shapley(self.logits, self.index, how, generator=torch.Generator().manual_seed(seed)).values
+
+
+@dataclass(frozen=True, eq=False)
+class _LogOdds:
+    """Of a match, or of one answer against another; of no clips 0."""
+
+    parts: tuple[MatchPart, ...]
+
+    @property
+    def num_clips(self) -> int:
+        return self.parts[0].logits.shape[1]
+
+    def value(self, clips: Tensor, how: str) -> float:
+        """Of the clips where bool[N] `clips` is set."""
+        if not clips.any():
+            return 0.0
+        return sum(float(replace(part, logits=part.logits[:, clips].double()).log_odds(how)[0]) for part in self.parts)
+
+    def shares(self, how: str, seed: int) -> Float64[Tensor, " N"]:
+        return match_shares(self.parts, 0, how, seed)
 
 
 @dataclass(frozen=True)
 class _Target:
-    """The score to explain: a sum of parts, so its Shapley values are the sums of theirs."""
+    """The score to explain."""
 
     name: str
     value_function: str
-    parts: tuple[_Part, ...]
+    score: _LogProbability | _LogOdds
     aggregation: str
 
     @property
     def num_clips(self) -> int:
-        return len(self.parts[0].logits)
+        return self.score.num_clips
 
     def value(self, clips: Tensor) -> float:
-        return sum(part.value(clips, self.aggregation) for part in self.parts)
+        return self.score.value(clips, self.aggregation)
 
 
 def attribute(
@@ -119,24 +137,21 @@ def _answer_target(
             raise ValueError(f"{name} {value!r} is none of the {len(candidates)} possible answers; the nearest are {', '.join(near)}.")
     index = candidates.index(answer)
     if versus is None:
-        return _Target(answer, f"log p({answer} | clips), guess -log {len(candidates)}, {how}", (_Part(logits, index),), how)
+        return _Target(answer, f"log p({answer} | clips), guess -log {len(candidates)}, {how}", _LogProbability(logits, index), how)
     if versus == answer:
         raise ValueError(f"versus must be another answer than the target, got {versus!r} for both.")
-    pair = logits[:, [candidates.index(versus), index]]
-    return _Target(f"{answer} rather than {versus}", f"log p({answer}) - log p({versus}), guess 0, {how}", (_Part(pair, odds=True),), how)
+    pair = MatchPart("", 1.0, logits[None][..., [candidates.index(versus), index]])
+    return _Target(f"{answer} rather than {versus}", f"log p({answer}) - log p({versus}), guess 0, {how}", _LogOdds((pair,)), how)
 
 
 def _match_target(predictor: Predictor, video: EncodedVideo, text: str, aggregation: str | None) -> _Target:
     how = aggregation or predictor.sampling.aggregation
     check_known("aggregation", how, AGGREGATIONS)
-    parts = tuple(
-        _Part(predictor.clip_logits(video, [text], head)[0], odds=True, weight=predictor.model.match_weight(head)) for head in predictor.match_heads()
-    )
-    return _Target(text, f"match log-odds, guess 0, {how}", parts, how)
+    return _Target(text, f"match log-odds, guess 0, {how}", _LogOdds(tuple(predictor.match_logits(video, [text]))), how)
 
 
 def _shapley(target: _Target, seed: int) -> Float64[Tensor, " N"]:
-    return torch.stack([part.shapley(target.aggregation, seed) for part in target.parts]).sum(dim=0)
+    return target.score.shares(target.aggregation, seed)
 
 
 def _leave_one_out(target: _Target, seed: int) -> Float64[Tensor, " N"]:

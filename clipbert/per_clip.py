@@ -6,7 +6,7 @@ Two calls: frames to features, and features with texts to clip logits.
 import hashlib
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
@@ -19,6 +19,7 @@ from clipbert.processing import ClipBertProcessor, TextPieces
 ROWS_AT_ONCE = 256  # (text, clip) pairs in one forward pass
 
 
+@runtime_checkable
 class PerClipModel(Protocol):
     """What `Predictor` needs of a model.  ClipBERT is one implementation."""
 

@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from clipbert.comparison import Comparison, Measured
     from clipbert.config import SamplingConfig
     from clipbert.cost import CostPoint, CostSettings
-    from clipbert.predict import Predictor, SweepRow
+    from clipbert.predict import Predictor
     from clipbert.retrieval import Hit, VideoIndex
+    from clipbert.sweep import SweepRow
     from clipbert.types import Attribution, EncodedVideo, Prediction
 
 

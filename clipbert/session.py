@@ -17,7 +17,8 @@ from clipbert import __version__
 from clipbert.aggregation import AGGREGATIONS
 from clipbert.attribution import attribute
 from clipbert.config import SamplingConfig, check_known
-from clipbert.predict import Predictor, Progress
+from clipbert.encoding import Progress
+from clipbert.predict import Predictor
 from clipbert.sampling import POLICIES
 from clipbert.tasks import check_choices, require_text
 from clipbert.types import Prediction

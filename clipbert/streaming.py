@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from clipbert.predict import Predictor, left_out
+from clipbert.encoding import left_out
+from clipbert.predict import Predictor
 from clipbert.source import Source, digest
 from clipbert.types import EncodedVideo
 from clipbert.video import VideoError

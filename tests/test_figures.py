@@ -12,8 +12,8 @@ from test_cost import point as cost_point
 
 from clipbert.aggregation import aggregate, shapley
 from clipbert.cost import panels
-from clipbert.predict import SweepRow
 from clipbert.sampling import POLICIES, coverage, sample_clips
+from clipbert.sweep import SweepRow
 from clipbert.types import Attribution, Prediction, Timeline
 from clipbert.viz import figures
 from clipbert.viz.style import LOOKS, THEMES, clock, plain

@@ -9,10 +9,10 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "clipbert"
 LAYERS = (
-    ("types", "config", "paper", "tensor_pickle"),
+    ("types", "config", "paper", "tensor_pickle", "caches"),
     ("video", "video_files", "video_packets", "video_decord", "source", "sampling", "aggregation", "metrics", "comparison", "resnet", "efficientnet"),
     ("processing", "backbone", "transformer"),
-    ("model", "tasks"),
+    ("model", "tasks", "matching", "sweep"),
     (
         "data.seeds",
         "data.views",
@@ -32,7 +32,7 @@ LAYERS = (
         "data.spec",
         "data",
     ),
-    ("per_clip", "convert", "initialise", "data.check"),
+    ("per_clip", "encoding", "convert", "initialise", "data.check"),
     ("predict", "evaluate"),
     ("index_file", "retrieval", "streaming", "cost_point", "cost"),
     ("doctor", "attribution"),

@@ -11,8 +11,9 @@ from PIL import Image
 from tiny import HEADS, tiny_model, tiny_processor
 
 from clipbert.aggregation import AGGREGATIONS, aggregate
+from clipbert.caches import ENTRY_BYTES
 from clipbert.per_clip import ClipBertPerClip
-from clipbert.predict import ENTRY_BYTES, Predictor
+from clipbert.predict import Predictor
 from clipbert.source import content_hash
 from clipbert.types import EncodedVideo
 from clipbert.video import VideoError
@@ -111,7 +112,7 @@ def test_the_cache_key_is_the_content_and_not_the_name(predictor: Predictor, tmp
 def test_results_do_not_depend_on_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = make_predictor()
     expected = whole.match(whole.encode(VIDEO), ["a red ball", "a dog that runs", "blue"])
-    monkeypatch.setattr("clipbert.predict.FRAMES_AT_ONCE", 3)
+    monkeypatch.setattr("clipbert.encoding.FRAMES_AT_ONCE", 3)
     monkeypatch.setattr("clipbert.per_clip.ROWS_AT_ONCE", 2)
     parts = make_predictor()
     torch.testing.assert_close(parts.match(parts.encode(VIDEO), ["a red ball", "a dog that runs", "blue"]), expected, atol=1e-5, rtol=1e-5)

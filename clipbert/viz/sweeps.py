@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from clipbert.aggregation import AGGREGATIONS, responsibility, soft_aggregate
-from clipbert.predict import SweepRow
+from clipbert.sweep import SweepRow
 from clipbert.viz.chart import Axis, Bars, Chart, Heat, Lines, Points, Row, percent_axis
 from clipbert.viz.style import plain
 
