@@ -53,11 +53,12 @@ def build_app(predictor: "Predictor | Callable[[], Predictor]", *, examples: Pat
     engine = Engine(load, then=known.answer_all)
     shared = Shared(engine, Sessions(Path(get_upload_folder())), known)
     with gr.Blocks(title="clipbert explorer", analytics_enabled=False, delete_cache=(3600, 86400)) as app:
+        shared.page = app
         gr.Markdown(INTRO, elem_id="title")
         banner = gr.HTML(banner_html(*engine.banner()), elem_id="banner")
         with gr.Row(equal_height=False):
             with gr.Column(scale=4, min_width=300):
-                video_chooser(shared, app)
+                video_chooser(shared)
                 shared.settings = settings_accordion(SamplingConfig())
             with gr.Column(scale=9, min_width=320), gr.Tabs(elem_id="tabs") as shared.tabs:
                 for tab in tabs():
@@ -66,7 +67,7 @@ def build_app(predictor: "Predictor | Callable[[], Predictor]", *, examples: Pat
                         tab.build(shared)
         endpoints(shared)
         gallery_endpoints(shared)
-        follow_theme(shared, app)
+        follow_theme(shared)
 
         def closed(request: gr.Request) -> None:
             shared.sessions.close(str(request.session_hash))

@@ -1,7 +1,5 @@
 """A question being answered clip by clip, with what the page shows of it."""
 
-import base64
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,13 +96,14 @@ def ask_stream(predictor: "Predictor", path: Path, question: Question, *, aggreg
 def picture(frame: "Tensor", image_size: int) -> Picture:
     """The frame as the model sees it: scaled so that the longer side is `image_size`, padded right or below."""
     from clipbert.processing import resized
+    from clipbert.viz.strip import frame_image
 
     height, width = resized(frame.shape[-2], frame.shape[-1], image_size)
-    return embedded(Image.fromarray(frame.permute(1, 2, 0).numpy()).resize((width, height), Image.Resampling.BILINEAR), image_size)
+    return embedded(frame_image(frame, (width, height)), image_size)
 
 
 def embedded(image: Image.Image, image_size: int) -> Picture:
     """An image that has the model's resolution already, for the page."""
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=80)
-    return Picture(f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}", image.width / image_size, image.height / image_size)
+    from clipbert.viz.strip import data_url
+
+    return Picture(data_url(image), image.width / image_size, image.height / image_size)

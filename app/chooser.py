@@ -12,7 +12,7 @@ from app.state import Session
 from clipbert.source import source_of
 
 
-def video_chooser(shared: Shared, page: gr.Blocks) -> None:
+def video_chooser(shared: Shared) -> None:
     """Build the player, upload, examples; each choice becomes the session's video and fires `shared.video_changed.change`."""
     shared.video_changed = gr.State("")
     shared.player = gr.Video(label="Video", sources=["upload", "webcam"], height=300, elem_id="player", buttons=[])
@@ -59,13 +59,13 @@ def video_chooser(shared: Shared, page: gr.Blocks) -> None:
     def start(session: Session) -> Updates:
         """A page that opens shows the first example, unless the user has been quicker."""
         posters = [(shared.examples.poster(example), example.case) for example in shared.examples.all()]
-        shown = {gallery: posters, limit: limit_html(page.max_file_size)}
+        shown = {gallery: posters, limit: limit_html(shared.page.max_file_size)}
         if session.video is not None:
             return shown
         pick(session, 0)
         return shown | show(session)
 
-    shared.on(page.load, start, outputs=[gallery, limit, *outputs], notice=notice, show_progress="hidden")
+    shared.on(shared.page.load, start, outputs=[gallery, limit, *outputs], notice=notice, show_progress="hidden")
 
 
 def limit_html(max_bytes: float | None) -> str:

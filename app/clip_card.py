@@ -1,17 +1,15 @@
 """The frames of a clip as the page shows them, and a moving picture of many clips, made without ffmpeg."""
 
-import base64
 import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw
-from torch import Tensor
 
 from app.timeline import clip_title
 from clipbert.sampling import ClipTimes
 from clipbert.source import source_of
+from clipbert.viz.strip import data_url, frame_image_within
 from clipbert.viz.style import clock
 
 CARD_PIXELS, REEL_PIXELS = 320, 240  # longer side
@@ -50,21 +48,13 @@ def _pictures(video: Path, clips: Sequence[ClipTimes], longest: int) -> dict[int
     """The clips' decodable frames by source index, small."""
     with source_of(video, None).open() as opened:
         frames, _ = opened.decode(sorted({int(i) for clip in clips for i in clip.frame_index}))
-    return {index: _small(frame, longest) for index, frame in frames.items()}
-
-
-def _small(frame: Tensor, longest: int) -> Image.Image:
-    image = Image.fromarray(frame.permute(1, 2, 0).numpy())
-    scale = min(1.0, longest / max(image.size))
-    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.BILINEAR)
+    return {index: frame_image_within(frame, longest) for index, frame in frames.items()}
 
 
 def _picture(image: Image.Image | None, about: str) -> str:
     if image is None:
         return '<span class="lost">cannot be decoded</span>'
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=85)
-    return f'<img alt="{html.escape(about)}" src="data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}">'
+    return f'<img alt="{html.escape(about)}" src="{data_url(image, 85)}">'
 
 
 def _labelled(image: Image.Image, text: str) -> Image.Image:

@@ -13,6 +13,7 @@ from PIL import Image
 from app.asking import MATCH, OPEN, Asked, Question, ask_stream
 from clipbert.data.footage import demo_videos, pan, photo, window
 from clipbert.video import Video
+from clipbert.viz.strip import frame_image
 
 if TYPE_CHECKING:
     from clipbert.predict import Predictor
@@ -115,7 +116,7 @@ def _kept(example: Example, folder: Path) -> Example:
     if not poster.is_file():
         with Video.open(path) as video:
             frame = video.frames_at([example.poster_at * video.duration]).frames[0]
-        Image.fromarray(frame.permute(1, 2, 0).numpy()).save(poster, quality=85)
+        frame_image(frame).save(poster, quality=85)
     return replace(example, path=path)
 
 

@@ -1,7 +1,5 @@
 """A session's gallery: the examples and the user's own videos, their posters, and the index over them."""
 
-import base64
-import io
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,12 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from app.examples import Examples
 from app.state import Session
 from clipbert.retrieval import VideoIndex
 from clipbert.video import Video
+from clipbert.viz.strip import data_url, frame_image_within
 
 if TYPE_CHECKING:
     from clipbert.config import SamplingConfig
@@ -91,11 +88,7 @@ def poster(path: Path) -> Poster:
     with Video.open(path) as video:
         frame = video.frames_at([video.duration / 2]).frames[0]
         duration = video.duration
-    image = Image.fromarray(frame.permute(1, 2, 0).numpy())
-    image.thumbnail((POSTER_WIDTH, POSTER_WIDTH))
-    packed = io.BytesIO()
-    image.save(packed, "jpeg", quality=POSTER_QUALITY)
-    return Poster("data:image/jpeg;base64," + base64.b64encode(packed.getvalue()).decode(), duration)
+    return Poster(data_url(frame_image_within(frame, POSTER_WIDTH), POSTER_QUALITY), duration)
 
 
 def names_of(paths: Sequence[Path]) -> dict[str, str]:

@@ -75,7 +75,7 @@ def new_file(session: Session, ending: str) -> Path:
     return Path(tempfile.mkdtemp(dir=uploads)) / f"{video}-{ending}"
 
 
-def follow_theme(shared: Shared, page: gr.Blocks) -> None:
+def follow_theme(shared: Shared) -> None:
     """Remember whether the page is light or dark, when it opens."""
     theme, notice = gr.Textbox(visible="hidden"), gr.HTML(visible="hidden")
 
@@ -83,7 +83,7 @@ def follow_theme(shared: Shared, page: gr.Blocks) -> None:
         session.theme = name if name in ("light", "dark") else "light"
         return {}
 
-    shared.on(page.load, remember, [theme], notice=notice, js=READ_THEME, show_progress="hidden", queue=False)
+    shared.on(shared.page.load, remember, [theme], notice=notice, js=READ_THEME, show_progress="hidden", queue=False)
 
 
 def _saver(name: str, suffix: str, write: Writer, file: gr.DownloadButton) -> Callable[[Session], Iterator[Updates]]:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from clipbert.source import content_hash, source_of
 from clipbert.video import Video
+from clipbert.viz.strip import frame_image_within
 
 PLAYABLE = {".mp4": ("h264", "vp9", "av1"), ".m4v": ("h264",), ".mov": ("h264",), ".webm": ("vp8", "vp9", "av1")}
 LONGEST_SECONDS = 60
@@ -51,7 +52,7 @@ def _convert(path: Path, times: list[float], out: Path) -> None:
         stream: Any = None
         for start in range(0, len(times), 32):
             for frame, time in zip(video.frames_at(times[start : start + 32]).frames, times[start : start + 32], strict=True):
-                image = _even(Image.fromarray(frame.permute(1, 2, 0).numpy()))
+                image = _even(frame_image_within(frame, LONGER_SIDE))
                 if stream is None:
                     stream = output.add_stream("libx264", rate=30, options={"preset": "veryfast", "crf": "26", "threads": "1"})
                     stream.width, stream.height, stream.pix_fmt = *image.size, "yuv420p"
@@ -63,6 +64,5 @@ def _convert(path: Path, times: list[float], out: Path) -> None:
 
 
 def _even(image: Image.Image) -> Image.Image:
-    scale = min(1.0, LONGER_SIDE / max(image.size))
-    width, height = (max(2, round(side * scale / 2) * 2) for side in image.size)
+    width, height = (max(2, side // 2 * 2) for side in image.size)
     return image.resize((width, height), Image.Resampling.BILINEAR)

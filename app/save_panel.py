@@ -1,5 +1,6 @@
 """Save the answer as a session zip or as a page, and reopen a zip."""
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -56,7 +57,7 @@ def save_panel(shared: Shared) -> None:
     def reopen(session: Session, path: str) -> Updates:
         uploads = Path(get_upload_folder())
         uploads.mkdir(parents=True, exist_ok=True)
-        saved, video = reopened(Path(path), Path(tempfile.mkdtemp(dir=uploads)))
+        saved, video = reopened(Path(path), Path(tempfile.mkdtemp(dir=uploads)), largest_bytes=shared.page.max_file_size or math.inf)
         playable = preview(video, shared.sessions.uploads / "previews") if video else None
         session.choose(video, saved.session.video)
         session.saved = saved

@@ -1,5 +1,6 @@
 """An answer as a session zip and back: the page shows a reopened one from its own frames, until its video is asked again."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,17 +35,17 @@ def session_of(predictor: "Predictor", asked: Asked, video: Path) -> "ExplorerSe
     return ExplorerSession.of(predictor, video, question, task=task, candidates=asked.question.texts, **vars(asked.sampling))
 
 
-def reopened(path: Path, folder: Path) -> tuple[Saved, Path | None]:
+def reopened(path: Path, folder: Path, *, largest_bytes: float = math.inf) -> tuple[Saved, Path | None]:
     """The session in a zip, and its video, if the zip has it, written to `folder`.
 
-    Raises ValueError for any other file, and for a video that is not the session's.
+    Raises ValueError for any other file, and for a video that is not the session's or of more than `largest_bytes`.
     """
     from clipbert.session import video_hash
     from clipbert.session_file import extract_video, load_session
     from clipbert.source import source_of
 
     saved = shown(load_session(path))
-    video = extract_video(path, folder)
+    video = extract_video(path, folder, largest_bytes=largest_bytes)
     if video is not None:
         if video_hash(video) != saved.session.video_hash:
             video.unlink()

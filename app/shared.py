@@ -28,6 +28,7 @@ class Shared:
     engine: Engine
     sessions: Sessions
     examples: Examples
+    page: gr.Blocks = field(init=False)  # its max_file_size is the limit of uploads, in bytes
     player: gr.Video = field(init=False)
     settings: list[Any] = field(init=False)
     video_changed: gr.State = field(init=False)

@@ -4,7 +4,8 @@ import html
 
 import gradio as gr
 
-BLUE, SKY, ORANGE, GREEN, VERMILION, PURPLE, YELLOW, GREY = "#0072B2", "#56B4E9", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#F0E442", "#767676"
+BLUE = "#0072B2"
+SOFT, SOFT_DARK = "#56606d", "#a3adba"  # of text that explains, as --soft in style.css
 
 
 def theme() -> gr.themes.Base:
@@ -12,7 +13,7 @@ def theme() -> gr.themes.Base:
     system = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
     return gr.themes.Base(
         primary_hue=gr.themes.Color(
-            "#eef6fb", "#d6eaf5", "#aed5eb", "#7fbcdf", "#4a9fd0", "#0072B2", "#00659e", "#00547f", "#004366", "#00344f", "#00283d"
+            "#eef6fb", "#d6eaf5", "#aed5eb", "#7fbcdf", "#4a9fd0", BLUE, "#00659e", "#00547f", "#004366", "#00344f", "#00283d"
         ),
         neutral_hue="slate",
         radius_size="sm",
@@ -27,10 +28,10 @@ def theme() -> gr.themes.Base:
         body_background_fill="#fafbfc",
         body_background_fill_dark="#11151a",
         block_background_fill_dark="#181d24",
-        block_info_text_color="#56606d",
-        block_info_text_color_dark="#a3adba",
-        body_text_color_subdued="#56606d",
-        body_text_color_subdued_dark="#a3adba",
+        block_info_text_color=SOFT,
+        block_info_text_color_dark=SOFT_DARK,
+        body_text_color_subdued=SOFT,
+        body_text_color_subdued_dark=SOFT_DARK,
     )
 
 

@@ -25,13 +25,15 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from clipbert.session import ExplorerSession, SessionResult
-from clipbert.viz.strip import SeenFrames, jpeg
+from clipbert.viz.strip import SeenFrames, frame_image, jpeg
 
 FRAME = "frames/clip-{:03d}-frame-{:03d}.jpg"
 VIDEO = "video/"
 KNOWN = re.compile(r"frames/clip-\d{3}-frame-\d{3}\.jpg|video/[\w-][\w.-]{0,99}", re.ASCII)
 LARGEST = {"session.json": 1 << 20, "result.json": 8 << 20, "arrays.safetensors": 64 << 20}
 LARGEST_FRAME, LARGEST_VIDEO = 4 << 20, 4 << 30
+UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError)
+"""Of a part that is damaged, encrypted or packed by another method."""
 MOST_FILES = 5000
 MOST_PIXELS = 1 << 28
 MOMENT = (1980, 1, 1, 0, 0, 0)  # the same bytes for the same result
@@ -77,21 +79,31 @@ def load_session(path: str | Path) -> SessionResult:
     return SessionResult(session=session, seen=SeenFrames(frames, (height, width)), **about, **arrays)
 
 
-def extract_video(path: str | Path, folder: str | Path) -> Path | None:
-    """The video in a session zip, written to `folder`; None if the zip holds none.  Raises ValueError."""
+def extract_video(path: str | Path, folder: str | Path, *, largest_bytes: int | float = LARGEST_VIDEO) -> Path | None:
+    """The video in a session zip, written to `folder`; None if the zip holds none.
+
+    Raises ValueError, also for one that unpacks to more than `largest_bytes`.
+    """
     with _opened(path) as archive:
         session = ExplorerSession.from_json(_text(archive, "session.json"))
         name = next((name for name in archive.namelist() if name.startswith(VIDEO)), None)
         if name is None:
             return None
         out = Path(folder) / _safe_name(session.video)
-        left = LARGEST_VIDEO
-        with archive.open(name) as source, out.open("xb") as target:
-            while chunk := source.read(1 << 20):
-                left -= len(chunk)
-                if left < 0:
-                    raise ValueError(f"the video in the session zip is larger than {LARGEST_VIDEO >> 30} GB.")
-                target.write(chunk)
+        if out.exists():
+            raise ValueError(f"there is a {out.name} already in {out.parent}; move it, or choose another folder.")
+        try:
+            with archive.open(name) as source, out.open("xb") as target:
+                while chunk := source.read(1 << 20):
+                    if target.tell() + len(chunk) > largest_bytes:
+                        raise ValueError(f"the video in the session zip is larger than {largest_bytes / 2**20:,.0f} MB; open the video by itself.")
+                    target.write(chunk)
+        except UNREADABLE as error:
+            out.unlink(missing_ok=True)
+            raise ValueError(f"the video in the session zip cannot be read: {error}.") from error
+        except ValueError:
+            out.unlink(missing_ok=True)
+            raise
     return out
 
 
@@ -108,7 +120,7 @@ def _parts(result: SessionResult) -> list[tuple[str, bytes]]:
     ]
     for n, clip in enumerate(result.seen.frames):
         for t, frame in enumerate(clip):
-            parts.append((FRAME.format(n + 1, t + 1), jpeg(Image.fromarray(frame.permute(1, 2, 0).numpy()), 92)))
+            parts.append((FRAME.format(n + 1, t + 1), jpeg(frame_image(frame), 92)))
     return parts
 
 
@@ -142,14 +154,7 @@ def _read(archive: zipfile.ZipFile, name: str, largest: int) -> bytes:
             content = file.read(largest + 1)
     except KeyError as error:
         raise ValueError(f"the session zip lacks {name}.") from error
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        NotImplementedError,
-        RuntimeError,
-        EOFError,
-        OSError,
-    ) as error:  # damaged, encrypted or packed by another method
+    except UNREADABLE as error:
         raise ValueError(f"{name} in the session zip cannot be read: {error}.") from error
     if len(content) > largest:
         raise ValueError(f"{name} in the session zip is larger than {largest >> 20} MB.")

@@ -132,6 +132,16 @@ def test_an_answer_is_saved_reopened_and_asked_again(page: Any, tmp_path: Path) 
     page.wait_for_function("document.querySelector('#answer .state')?.innerText.startsWith('The same as in the saved session')")
 
 
+def test_a_zip_whose_video_unpacks_beyond_the_limit_of_uploads_is_refused(page: Any, predictor: Predictor, tmp_path: Path) -> None:
+    save_session(session_of(predictor, answered(predictor), VIDEO).run(predictor, VIDEO), tmp_path / "bomb.zip")
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"video/{VIDEO.name}", bytes(6 << 20))
+    assert (tmp_path / "bomb.zip").stat().st_size < 1 << 20
+    page.click("#saving > button")
+    reopen(page, tmp_path / "bomb.zip")
+    assert "larger than 5 MB; open the video by itself" in page.inner_text("#saving-notice .bad")
+
+
 def reopen(page: Any, path: Path) -> None:
     with page.expect_file_chooser() as chooser:
         page.click("#reopen")

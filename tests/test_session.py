@@ -155,6 +155,35 @@ def test_no_video_is_written_outside_the_folder(result: SessionResult, tmp_path:
     assert extract_video(tmp_path / "s.zip", tmp_path) == tmp_path / "authorized_keys"
 
 
+@pytest.mark.parametrize("largest", [VIDEO.stat().st_size - 1, 0])
+def test_a_video_that_unpacks_to_more_than_allowed_is_refused_and_leaves_nothing(result: SessionResult, tmp_path: Path, largest: int) -> None:
+    save_session(result, tmp_path / "s.zip", video=VIDEO)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ValueError, match=r"is larger than 0 MB; open the video by itself"):
+        extract_video(tmp_path / "s.zip", tmp_path / "out", largest_bytes=largest)
+    assert not list((tmp_path / "out").iterdir())
+    assert extract_video(tmp_path / "s.zip", tmp_path / "out", largest_bytes=VIDEO.stat().st_size) is not None
+
+
+def test_a_damaged_video_in_a_zip_is_one_clear_error_and_leaves_nothing(result: SessionResult, tmp_path: Path) -> None:
+    save_session(result, tmp_path / "s.zip", video=VIDEO)
+    content, video = bytearray((tmp_path / "s.zip").read_bytes()), VIDEO.read_bytes()
+    content[content.index(video) + len(video) // 2] ^= 255
+    (tmp_path / "s.zip").write_bytes(content)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ValueError, match="the video in the session zip cannot be read: Bad CRC"):
+        extract_video(tmp_path / "s.zip", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_file_that_lies_where_the_video_would_go_stays(result: SessionResult, tmp_path: Path) -> None:
+    save_session(result, tmp_path / "s.zip", video=VIDEO)
+    (tmp_path / VIDEO.name).write_text("mine")
+    with pytest.raises(ValueError, match="already in"):
+        extract_video(tmp_path / "s.zip", tmp_path)
+    assert (tmp_path / VIDEO.name).read_text() == "mine"
+
+
 def rezipped(result: SessionResult, folder: Path, change: dict[str, bytes | None]) -> Path:
     save_session(result, folder / "good.zip")
     with zipfile.ZipFile(folder / "good.zip") as good, zipfile.ZipFile(folder / "bad.zip", "w", zipfile.ZIP_DEFLATED) as bad:

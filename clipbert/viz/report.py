@@ -1,6 +1,5 @@
 """A session as one HTML file that needs nothing else: no network, no script; at most 5 MB."""
 
-import base64
 import html
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from PIL import Image
 from clipbert.session import SessionResult
 from clipbert.viz import figures
 from clipbert.viz.chart import Chart, Row
-from clipbert.viz.strip import jpeg
+from clipbert.viz.strip import data_url
 from clipbert.viz.style import plain, time_range
 
 LARGEST_BYTES = 5_000_000
@@ -100,8 +99,7 @@ def _clips(result: SessionResult) -> str:
 
 
 def _picture(image: Image.Image, about: str) -> str:
-    content = base64.b64encode(jpeg(image, 80)).decode()
-    return f'<img src="data:image/jpeg;base64,{content}" width="{image.width}" height="{image.height}" alt="{html.escape(about)}">'
+    return f'<img src="{data_url(image)}" width="{image.width}" height="{image.height}" alt="{html.escape(about)}">'
 
 
 def _charts(result: SessionResult) -> list[Chart]:

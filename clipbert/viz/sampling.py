@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 import torch
 
-from clipbert.sampling import POLICIES, ClipTimes, coverage, sample_clips
+from clipbert.sampling import POLICIES, RANDOM_POLICIES, ClipTimes, coverage, sample_clips
 from clipbert.types import Timeline
 from clipbert.viz.chart import Axis, Bars, Chart, Points, Row, percent_axis
 from clipbert.viz.style import plain, time_range
 
-SEEDED = ("random", "official-random", "stratified")
 CLIPS, SAME, OTHER = "clips", "the most given answer", "another answer"
 POSITION_BINS, SHARE_BINS = 50, 25
 
@@ -21,7 +20,7 @@ def policy_lanes(
     """The clips of every policy, those that draw once for each seed; "dense" with the 16 clips it stands for."""
     lanes = {}
     for policy in POLICIES:
-        for seed in seeds if policy in SEEDED else (None,):
+        for seed in seeds if policy in RANDOM_POLICIES else (None,):
             lanes[policy if seed is None else f"{policy}, seed {seed}"] = sample_clips(
                 timeline, num_clips=16 if policy == "dense" else num_clips, num_frames=num_frames, fps=fps, policy=policy,
                 generator=torch.Generator().manual_seed(seed or 0),

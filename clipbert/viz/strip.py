@@ -1,5 +1,6 @@
 """What the model sees: each clip's frames at its own resolution, padding told apart, alone or as one strip."""
 
+import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,10 +35,10 @@ class SeenFrames:
     def image(self, clip_index: int, frame_index: int, side: int | None = None) -> Image.Image:
         """One frame, `side` pixels wide (default: as the model has it), its padding hatched so that nobody takes it for a dark part."""
         height, width = self.size
-        shown = Image.fromarray(self.frames[clip_index, frame_index, :, :height, :width].permute(1, 2, 0).numpy())
         side, own = side or self.frames.shape[-1], self.frames.shape[-1]
+        shown = (max(1, round(width * side / own)), max(1, round(height * side / own)))
         hatched = _hatching(side)
-        hatched.paste(shown.resize((max(1, round(width * side / own)), max(1, round(height * side / own))), Image.Resampling.BILINEAR))
+        hatched.paste(frame_image(self.frames[clip_index, frame_index, :, :height, :width], shown))
         return hatched
 
 
@@ -63,6 +64,19 @@ def strip(seen: SeenFrames, spans: Float[Tensor, "N 2"], *, side: int = 112, cap
     return page
 
 
+def frame_image(frame: UInt8[Tensor, "3 H W"], size: tuple[int, int] | None = None) -> Image.Image:
+    """The frame as an image, of this (width, height) if given."""
+    image = Image.fromarray(frame.permute(1, 2, 0).numpy())
+    return image.resize(size, Image.Resampling.BILINEAR) if size else image
+
+
+def frame_image_within(frame: UInt8[Tensor, "3 H W"], longer_side: int) -> Image.Image:
+    """The frame as an image, made smaller where its longer side is longer."""
+    height, width = frame.shape[-2:]
+    scale = min(1.0, longer_side / max(height, width))
+    return frame_image(frame, (max(1, round(width * scale)), max(1, round(height * scale))))
+
+
 def png(image: Image.Image) -> bytes:
     out = io.BytesIO()
     image.save(out, "PNG", optimize=True)
@@ -73,6 +87,11 @@ def jpeg(image: Image.Image, quality: int = 90) -> bytes:
     out = io.BytesIO()
     image.save(out, "JPEG", quality=quality)
     return out.getvalue()
+
+
+def data_url(image: Image.Image, quality: int = 80) -> str:
+    """The image as a JPEG within a page."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg(image, quality)).decode()}"
 
 
 def _hatching(side: int) -> Image.Image:
