@@ -5,6 +5,7 @@ credited, without another forward pass (OFFICIAL section 2).
 """
 
 import difflib
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch import Tensor
 AGGREGATIONS = ("mean", "max", "lse")
 MAX_EXACT_CLIPS = 16
 NUM_PERMUTATIONS = 200
+UNDERFLOW = 1e-280  # of a sum of exponentials, below which it is taken apart
 
 
 def aggregate(logits: Float[Tensor, "M N J"], how: str) -> Float[Tensor, "M J"]:
@@ -151,7 +153,10 @@ def _pool_prefixes(logits: Float64[Tensor, "N K"], how: str) -> Float64[Tensor, 
 
 def _sizes(num_clips: int) -> Tensor:
     """Number of clips in each of the 2^N coalitions."""
-    return torch.tensor([coalition.bit_count() for coalition in range(2**num_clips)])
+    sizes = torch.zeros(1, dtype=torch.int64)
+    for _ in range(num_clips):
+        sizes = torch.cat([sizes, sizes + 1])
+    return sizes
 
 
 def _pool_subsets(logits: Float64[Tensor, "N K"], how: str) -> Float64[Tensor, "subsets K"]:
@@ -171,17 +176,30 @@ def _log_normalizers(logits: Float64[Tensor, "N K"], how: str) -> Float64[Tensor
     """
     half = (len(logits) + 1) // 2
     low, high = _pool_subsets(logits[:half], how), _pool_subsets(logits[half:], how)
-    if how == "max":
-        return torch.cat([torch.maximum(low, row).logsumexp(dim=1) for row in high])
-    low_size, high_size = _sizes(half), _sizes(len(logits) - half)
-    size = low_size + high_size[:, None]
-    normalizers = torch.empty(size.shape, dtype=torch.float64)
-    for n in range(len(logits) + 1):
-        # a mean over n clips is (n_low * low + n_high * high) / n, so the sum over K of its exponential is a matrix product
-        left, right = low * low_size[:, None] / max(n, 1), high * high_size[:, None] / max(n, 1)
+    return _log_normalizers_of_max(low, high) if how == "max" else _log_normalizers_of_mean(low, high)
+
+
+def _log_normalizers_of_max(low: Float64[Tensor, "subsets K"], high: Float64[Tensor, "others K"]) -> Float64[Tensor, " coalitions"]:
+    top = torch.maximum(low[-1], high[-1]).max()
+    small, large = (low - top).exp(), (high - top).exp()  # the exponential of a maximum is the maximum of exponentials
+    totals = torch.cat([torch.maximum(small, row).sum(dim=1) for row in large])
+    normalizers = totals.log() + top
+    for c in (totals < UNDERFLOW).nonzero().flatten().tolist():  # clips hundreds of nats below the top
+        normalizers[c] = torch.maximum(low[c % len(low)], high[c // len(low)]).logsumexp(dim=0)
+    return normalizers
+
+
+def _log_normalizers_of_mean(low: Float64[Tensor, "subsets K"], high: Float64[Tensor, "others K"]) -> Float64[Tensor, " coalitions"]:
+    low_size, high_size = _sizes(len(low).bit_length() - 1), _sizes(len(high).bit_length() - 1)
+    normalizers = torch.empty(len(high), len(low), dtype=torch.float64)
+    for a, b in itertools.product(range(int(low_size[-1]) + 1), range(int(high_size[-1]) + 1)):
+        # a mean over a + b clips is (a * low + b * high) / (a + b), so the sum over K of its exponential is a matrix product
+        rows, columns = (high_size == b).nonzero().flatten(), (low_size == a).nonzero().flatten()
+        left, right = low[columns] * (a / max(a + b, 1)), high[rows] * (b / max(a + b, 1))
         top_left, top_right = left.amax(dim=1), right.amax(dim=1)
         total = (right - top_right[:, None]).exp() @ (left - top_left[:, None]).exp().T
-        normalizers[size == n] = (total.log() + top_right[:, None] + top_left)[size == n]
-        for i, j in ((total < 1e-280) & (size == n)).nonzero().tolist():  # halves hundreds of nats apart underflow
-            normalizers[i, j] = (right[i] + left[j]).logsumexp(dim=0)
+        found = total.log() + top_right[:, None] + top_left
+        for i, j in (total < UNDERFLOW).nonzero().tolist():  # halves hundreds of nats apart
+            found[i, j] = (right[i] + left[j]).logsumexp(dim=0)
+        normalizers[rows[:, None], columns] = found
     return normalizers.flatten()

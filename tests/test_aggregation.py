@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from itertools import permutations
+from itertools import combinations, permutations
 
 import pytest
 import torch
@@ -136,6 +136,22 @@ def test_shapley_equals_the_mean_over_all_orders(logits: Tensor, how: str, data)
     share = shapley(logits, answer, how)
     assert share.values.tolist() == pytest.approx(expected, abs=1e-9)
     assert share.standard_error.tolist() == [0.0] * len(logits)
+
+
+@pytest.mark.parametrize("how", AGGREGATIONS)
+@pytest.mark.parametrize("spread", [1.0, 400.0])
+def test_shapley_of_nine_clips_equals_the_sum_over_coalitions_pooled_one_by_one(how: str, spread: float) -> None:
+    logits = spread * torch.randn(9, 286, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def value(clips: tuple[int, ...]) -> float:
+        return float(pool(logits[list(clips)], how).log_softmax(dim=0)[7]) if clips else -math.log(286)
+
+    expected = [0.0] * 9
+    for clip in range(9):
+        for size in range(9):
+            for others in combinations([n for n in range(9) if n != clip], size):
+                expected[clip] += (value((*others, clip)) - value(others)) / (9 * math.comb(8, size))
+    assert shapley(logits, 7, how).values.tolist() == pytest.approx(expected, rel=1e-12, abs=1e-9)
 
 
 @given(clip_logits(max_clips=4, max_answers=2), hows)
