@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from clipbert.data.examples import read_examples
-from clipbert.data.questions import ANSWERS, LESSONS, NUMBERS, SETTINGS, TASKS, rows
+from clipbert.data.questions import ANSWERS, LESSONS, NUMBERS, SETTINGS, SHORT_LESSONS, STILL_LESSONS, TASKS, rows, singleqa
 from clipbert.data.shapes import ACTIONS, COLORS, DIRECTIONS, SHAPES, SLIDE, Act, Figure, box, fits
 from clipbert.data.stories import make_short, make_still, make_story
 from clipbert.data.synthetic import SHORTS_PER_VIDEO, SPLITS, STILLS_PER_VIDEO, make_dataset
@@ -24,7 +24,13 @@ STORIES = [make_story(3, "train", index) for index in range(120)]
 ROWS = [rows(story) for story in STORIES]
 QUESTIONS = [(story, row) for story, tasks in zip(STORIES, ROWS, strict=True) for made in tasks.values() for row in made if "question" in row]
 LESSON_STORIES = {kind: [make(3, "train", index) for index in range(200)] for kind, make in (("still", make_still), ("short", make_short))}
-LEARNT = [(story, row) for name, make in LESSONS.items() for story in LESSON_STORIES[name[:5]] for row in make(story)]
+LEARNT = [
+    (story, row)
+    for kind, lessons in (("still", STILL_LESSONS), ("short", SHORT_LESSONS))
+    for make in lessons.values()
+    for story in LESSON_STORIES[kind]
+    for row in make(story)
+]
 SEEN = LEARNT + [(story, row) for story, tasks in zip(STORIES, ROWS, strict=True) for made in tasks.values() for row in made if "evidence" in row]
 
 
@@ -82,7 +88,7 @@ def test_every_row_reads_as_a_row_of_the_users_own(folder: Path) -> None:
     for task in (*TASKS, *LESSONS):
         examples = read_examples(folder / f"{task}_train.jsonl")
         assert len(examples) == len(read(folder, f"{task}_train"))
-        assert all(example.is_image == task.startswith("still") for example in examples)
+        assert all(example.is_image == (task in STILL_LESSONS) for example in examples)
 
 
 def test_the_written_stories_are_the_ones_asked_about(folder: Path) -> None:
@@ -149,6 +155,12 @@ def test_stills_and_shorts_are_asked_what_videos_are_asked() -> None:
     assert asked == {template(row["question"]) for _, row in QUESTIONS} - {"how many times does the _ _ _?"}
     for kind, task in (("still", "stillqa"), ("short", "shortqa")):
         assert all(LESSONS[task](story) for story in LESSON_STORIES[kind] if len(story.scenes[0].figures) == 1)
+
+
+def test_the_first_lesson_asks_for_color_and_shape_of_what_stands_alone() -> None:
+    for story in LESSON_STORIES["still"]:
+        types = sorted(row["answer_type"] for row in singleqa(story))
+        assert types == (["color", "object"] if len(story.scenes[0].figures) == 1 else [])
 
 
 @pytest.mark.parametrize("size", [(160, 120), (120, 160)])

@@ -1,6 +1,6 @@
 """All that is asked and said about a story of the synthetic benchmark, each with its answer and its evidence.
 
-`TASKS` mirror the paper's; `LESSONS`, about stills and shorts, are easier to learn from first.
+`TASKS` mirror the paper's; the lessons, about stills and shorts, are easier to learn from first.
 """
 
 import random
@@ -216,6 +216,12 @@ def stills(story: Story) -> list[Row]:
     return [{"image": story.path, "caption": f"{subjects} {_setting(scene.location, scene.daytime)}", "evidence": seen}]
 
 
+def singleqa(story: Story) -> list[Row]:
+    """Color and shape of a figure that stands alone in its image: a network from random weights learns to tell shapes from these alone first."""
+    asked = stillqa(story) if len(story.scenes[0].figures) == 1 else []
+    return [row for row in asked if row["answer_type"] in ("color", "object")]
+
+
 def stillqa(story: Story) -> list[Row]:
     """All that frameqa could ask about an image; of one figure alone not the number."""
     asked = [row for rows_of_type in _frame_rows(story) for row in rows_of_type]
@@ -247,9 +253,9 @@ TASKS: dict[str, Callable[[Story, random.Random], list[Row]]] = {
     "choice": choice, "captions": captions, "paragraphs": paragraphs,
 }  # fmt: skip
 """Files of rows about the videos, one for each split."""
-LESSONS: dict[str, Callable[[Story], list[Row]]] = {
-    "stills": stills, "stillqa": stillqa, "shorts": shorts, "shortqa": shortqa, "shortchoice": shortchoice,
-}  # fmt: skip
+STILL_LESSONS: dict[str, Callable[[Story], list[Row]]] = {"stills": stills, "singleqa": singleqa, "stillqa": stillqa}
+SHORT_LESSONS: dict[str, Callable[[Story], list[Row]]] = {"shorts": shorts, "shortqa": shortqa, "shortchoice": shortchoice}
+LESSONS = STILL_LESSONS | SHORT_LESSONS
 """Files of rows about what is beside the videos."""
 
 

@@ -17,7 +17,7 @@ import av
 import numpy as np
 import PIL
 
-from clipbert.data.questions import ANSWERS, LESSONS, TASKS, Row, rows
+from clipbert.data.questions import ANSWERS, LESSONS, SHORT_LESSONS, STILL_LESSONS, TASKS, Row, rows
 from clipbert.data.shapes import pictures, write_video
 from clipbert.data.stories import LONG_SECONDS, VARIANTS, make_short, make_still, make_story
 
@@ -69,7 +69,8 @@ def _make_video(folder: Path, seed: int, split: str, index: int) -> dict[str, li
     brief = [make_short(seed, split, SHORTS_PER_VIDEO * index + i) for i in range(SHORTS_PER_VIDEO)]
     for short in brief:
         write_video(short, folder / short.path)
-    taught = {name: [row for one in (images if "still" in name else brief) for row in make(one)] for name, make in LESSONS.items()}
+    lessons = [(images, STILL_LESSONS), (brief, SHORT_LESSONS)]
+    taught = {name: [row for one in drawn for row in make(one)] for drawn, makes in lessons for name, make in makes.items()}
     return {**rows(story), **taught, "stories": [asdict(story)]}
 
 
