@@ -20,12 +20,14 @@ from tiny import RESNET, SIZES
 from torch.nn import functional as F
 from videos import write_video
 
+from clipbert.config import HeadConfig
 from clipbert.predict import Predictor
 from train import checkpoints, train
 from train.objectives import contrastive_loss
 from train.optimizer import AdamW
-from train.settings import read_settings
+from train.settings import ModelSettings, read_settings
 from train.sources import Batches
+from train.start import start_model
 from train.validation import MEASURED
 
 ROOT = Path(__file__).parent.parent
@@ -301,6 +303,19 @@ def test_start_of_another_size_is_refused(world: Path, tmp_path: Path, capsys: p
     start = tmp_path / "pre" / "out" / "step_00000001"
     assert run(config(tmp_path, source(world, "qa"), model={"config": {"intermediate_size": 8}, "start": str(start)})) == 2
     assert "its sizes differ from this model's" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fusion", ["conv3d", "conv2plus1d"])
+def test_a_3d_fusion_joins_a_model_of_single_frames_as_their_mean(world: Path, tmp_path: Path, fusion: str) -> None:
+    """Table 2 after image-text pre-training."""
+    (tmp_path / "pre").mkdir()
+    assert run(config(tmp_path / "pre", source(world, "qa"), run={"max_steps": 1})) == 0
+    start = str(tmp_path / "pre" / "out" / "step_00000001")
+    heads = {"qa": HeadConfig("classifier", 3, COLORS)}
+    before, after = (start_model(ModelSettings(start=start, config=c), heads, seed=0)[0].eval() for c in ({}, {"temporal_fusion": fusion}))
+    pixels = 50 * torch.randn(2, 3, 2, 3, 64, 64)
+    maps = [model.clipbert.temporal_fusion(model.clipbert.encode_clips(pixels)) for model in (before, after)]
+    torch.testing.assert_close(*maps)
 
 
 @pytest.mark.parametrize("override", ["clips.two_pass=full", "engine.activation_checkpointing=true"])

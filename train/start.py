@@ -66,14 +66,29 @@ def _with_calibration(head: HeadConfig, before: dict[str, Any] | None) -> HeadCo
 
 
 def _load(model: Any, loaded: dict[str, torch.Tensor], folder: str) -> list[str]:
-    """The whole trunk, which must fit, and the heads that do; lines name the others."""
+    """The whole trunk, which must fit but for the fusion of frames, and the heads that do; lines name the others."""
     own = model.state_dict()
     fitting = {name: value for name, value in loaded.items() if name in own and own[name].shape == value.shape}
     missing = [name for name in own if name not in fitting]
-    wrong = [name for name in missing if name.startswith("clipbert.")]
+    fusion_is_new = any(name.startswith("clipbert.temporal_fusion.") for name in missing)
+    wrong = [name for name in missing if name.startswith("clipbert.") and not name.startswith("clipbert.temporal_fusion.")]
     if wrong:
         raise ValueError(f"model.start: {folder} has nothing that fits {wrong[0]}; its sizes differ from this model's.")
     model.load_state_dict(fitting, strict=False)
+    if fusion_is_new:
+        _start_as_mean(model.clipbert.temporal_fusion)
     dropped = sorted({name.rpartition(".")[0] for name in loaded if name not in fitting})
-    new = sorted({name.rpartition(".")[0] for name in missing})
-    return [f"{folder}: not used: {', '.join(dropped)}"] * bool(dropped) + [f"starts at random: {', '.join(new)}"] * bool(new)
+    new = sorted({name.rpartition(".")[0] for name in missing if not name.startswith("clipbert.")})
+    return (
+        [f"{folder}: not used: {', '.join(dropped)}"] * bool(dropped)
+        + ["temporal fusion starts as the mean of frames"] * fusion_is_new
+        + [f"starts at random: {', '.join(new)}"] * bool(new)
+    )
+
+
+def _start_as_mean(fusion: torch.nn.Module) -> None:
+    """Let 3D convolutions that join a model of single frames (Table 2) pass its maps on, which are not negative after the paper's grid encoder."""
+    for module in fusion.modules():
+        if isinstance(module, torch.nn.Conv3d):
+            torch.nn.init.dirac_(module.weight)
+            torch.nn.init.zeros_(module.bias)  # pyright: ignore[reportArgumentType]  both convolutions have one
