@@ -1,5 +1,6 @@
 """A chart on the page: drawn in the page's theme, saved as PNG, SVG or CSV, read as a table."""
 
+import html
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -32,19 +33,22 @@ class Picture:
         """Build it here; `name` is its elem_id, `notice` where errors of saving are shown."""
         self.name = name
         with gr.Column(visible=False, elem_id=name, elem_classes="picture") as self.box:
+            self.caption = gr.HTML(elem_id=f"{name}-caption", apply_default_css=False)
             self.plot = gr.Plot(show_label=False, container=False, elem_id=f"{name}-plot")
             save_buttons(shared, name, notice, dict.fromkeys(("png", "svg", "csv"), self._write))
             with gr.Accordion("View as table", open=False, elem_id=f"{name}-as-table"):
                 self.table = gr.HTML(elem_classes="scrolls")
-        self.outputs = [self.box, self.plot, self.table]
+        self.outputs = [self.box, self.caption, self.plot, self.table]
 
     def show(self, session: Session, chart: "Chart") -> Updates:
         """The updates that show `chart`."""
-        from clipbert.viz.figures import screen_figure, to_table
+        from clipbert.viz.figures import to_table, untitled_figure
 
         session.kept[self.name] = chart
         table = to_table(chart.rows, caption=f"{chart.title}. {chart.subtitle}")
-        return {self.box: gr.Column(visible=True), self.plot: screen_figure(chart, theme=session.theme), self.table: table}
+        caption = f'<h3 class="chart-title">{html.escape(chart.title)}</h3><p class="soft chart-about">{html.escape(chart.subtitle)}</p>'
+        plot = untitled_figure(chart, theme=session.theme)
+        return {self.box: gr.Column(visible=True), self.caption: caption, self.plot: plot, self.table: table}
 
     def clear(self) -> Updates:
         """The updates that hide it."""

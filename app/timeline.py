@@ -56,8 +56,8 @@ def timeline_html(lanes: Lanes, timeline: Timeline, *, chosen: str) -> str:
         f'<div class="tl-scroll" role="group" aria-label="Where each policy looks: one lane a policy, {timeline.duration:.1f} seconds of video">'
         f'<div class="tl-lanes">{rows}<div class="tl-lane tl-axis" aria-hidden="true"><span class="tl-name">seconds</span>'
         f'<div class="tl-track">{axis}</div></div></div></div>'
-        '<p class="tl-key soft" aria-hidden="true"><i class="k-clip"></i>clip <i class="k-tick"></i>frame the model is fed '
-        '<i class="k-gap"></i>never seen <i class="k-now"></i>where the player is</p></div>'
+        '<p class="tl-key soft" aria-hidden="true"><span><i class="k-clip"></i>clip</span> <span><i class="k-tick"></i>frame the model is fed</span> '
+        '<span><i class="k-gap"></i>never seen</span> <span><i class="k-now"></i>where the player is</span></p></div>'
     )
 
 

@@ -100,6 +100,9 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Any, app_url: str) -> None
     page.goto(app_url)
     page.wait_for_selector("#clips .clip-card", timeout=300_000)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    caption = page.locator("#answer-line-caption")
+    assert "model tiny · 4 clips pooled by lse" in caption.inner_text()
+    assert page.evaluate("(() => { const p = document.querySelector('#answer-line-caption p'); return p.scrollWidth <= p.clientWidth; })()")
     context.close()
 
 

@@ -73,6 +73,13 @@ def texts(value: object) -> list[str]:
 
 
 @every_chart
+def test_an_untitled_figure_is_the_same_below_its_title(name: str) -> None:
+    titled, bare = figures.screen_figure(CHARTS[name]), figures.untitled_figure(CHARTS[name])
+    assert bare.layout.title.text is None and bare.data == titled.data
+    assert bare.layout.height - bare.layout.margin.t == titled.layout.height - titled.layout.margin.t
+
+
+@every_chart
 @pytest.mark.parametrize("theme", THEMES)
 def test_no_text_of_a_user_is_markup_on_screen(name: str, theme: str) -> None:
     figure = json.loads(figures.screen_figure(CHARTS[name], theme=theme).to_json())

@@ -23,7 +23,7 @@ from clipbert.viz.sampling import (
     seed_variance,
     training_draws,
 )
-from clipbert.viz.screen import CONFIG, screen_figure, screen_html
+from clipbert.viz.screen import CONFIG, screen_figure, screen_html, untitled_figure
 from clipbert.viz.sweeps import CurvePoint, PaperPoint, dataset_curve, ntest_curve, ntest_matrix, pooling_heat, responsibility_bars
 
 __all__ = [
@@ -62,4 +62,5 @@ __all__ = [
     "to_csv",
     "to_table",
     "training_draws",
+    "untitled_figure",
 ]

@@ -17,6 +17,7 @@ CONFIG: dict[str, Any] = {"displaylogo": False, "responsive": True, "toImageButt
 LONGEST_NAME = 28
 LINE = 76
 ROW_PIXELS = 30
+BARE_TOP = 24  # pixels above the axes, where a label may stand
 
 
 def screen_figure(chart: Chart, *, theme: str = "light") -> go.Figure:
@@ -37,6 +38,13 @@ def screen_figure(chart: Chart, *, theme: str = "light") -> go.Figure:
                 else:
                     figure.add_trace(_points(chart, mark, series, rows, colors))
     return figure
+
+
+def untitled_figure(chart: Chart, *, theme: str = "light") -> go.Figure:
+    """The figure for a page that writes title and subtitle above it: text of the page wraps at any width, Plotly's is cut off."""
+    figure = screen_figure(chart, theme=theme)
+    top = figure.layout.margin.t - BARE_TOP
+    return figure.update_layout(title=None, margin={"t": BARE_TOP}, height=figure.layout.height - top)
 
 
 def screen_html(chart: Chart, *, theme: str = "light") -> str:
