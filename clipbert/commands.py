@@ -143,6 +143,7 @@ def app_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for this name and password")
     parser.add_argument("--share", action="store_true", help="also publish a temporary link through gradio.live")
     parser.add_argument("--max-file-size", default="500mb", metavar="SIZE", help="of an upload (default 500mb)")
+    parser.add_argument("--mcp", action="store_true", help="also offer ask, sample, ... as tools to language models (needs the package mcp)")
 
 
 def app(args: argparse.Namespace) -> Command:
@@ -160,7 +161,7 @@ def app(args: argparse.Namespace) -> Command:
     serve = importlib.import_module("app.app").serve
     serve(
         lambda: load_predictor(args), host=args.host, port=args.port, share=args.share, auth=tuple(args.auth.split(":", 1)) if args.auth else None,
-        max_file_size=args.max_file_size,
+        max_file_size=args.max_file_size, mcp=args.mcp,
     )  # fmt: skip
     return {}, lambda _: None
 
