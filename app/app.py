@@ -1,5 +1,6 @@
 """`build_app(predictor) -> gr.Blocks`, and `serve`, which starts it: `make app`, `clipbert app` or `python app/app.py`."""
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -20,6 +21,7 @@ from app.chooser import video_chooser
 from app.engine import Engine
 from app.examples import Examples
 from app.gallery_api import gallery_endpoints
+from app.help import help_html
 from app.pictures import follow_theme
 from app.settings import settings_accordion
 from app.shared import Shared
@@ -32,11 +34,8 @@ if TYPE_CHECKING:
     from clipbert.predict import Predictor
 
 EXAMPLES = ROOT / "cache" / "examples"
+MCP_PATH = "gradio_api/mcp/"
 UPLOADS = "clipbert-uploads-"  # then the number of the process whose they are
-KEYS = """() => document.addEventListener('keydown', (key) => {
-  if (key.key == 'Enter' && (key.ctrlKey || key.metaKey)) document.querySelector('#ask')?.click();
-  if (key.key == 'Escape') document.querySelector('#ask-stop')?.click();
-})"""  # Ctrl+Enter asks, Esc stops
 INTRO = "# clipbert explorer\nAsk about a video, and see which seconds made the answer."
 
 
@@ -55,6 +54,7 @@ def build_app(predictor: "Predictor | Callable[[], Predictor]", *, examples: Pat
     with gr.Blocks(title="clipbert explorer", analytics_enabled=False, delete_cache=(3600, 86400)) as app:
         shared.page = app
         gr.Markdown(INTRO, elem_id="title")
+        gr.HTML(help_html(tabs()), elem_id="help", apply_default_css=False)
         banner = gr.HTML(banner_html(*engine.banner()), elem_id="banner")
         with gr.Row(equal_height=False):
             with gr.Column(scale=4, min_width=300):
@@ -92,7 +92,8 @@ def launch(app: gr.Blocks, **settings: Any) -> str:
     defaults = {
         "server_name": "127.0.0.1", "share": False, "auth": None, "max_file_size": "500mb", "ssr_mode": False, "pwa": False, "mcp_server": False,
         "enable_monitoring": False, "show_error": False, "footer_links": ["api", "settings"], "allowed_paths": [str(EXAMPLES)],
-        "theme": theme(), "js": KEYS, "css_paths": ROOT / "app" / "style.css", "prevent_thread_lock": True, "quiet": True,
+        "theme": theme(), "css_paths": ROOT / "app" / "style.css", "js": (ROOT / "app" / "keys.js").read_text(encoding="utf-8"),
+        "prevent_thread_lock": True, "quiet": True,
     }  # fmt: skip
     _, address, _ = app.launch(**{**defaults, **settings})
     return address
@@ -100,12 +101,15 @@ def launch(app: gr.Blocks, **settings: Any) -> str:
 
 def serve(
     load: "Callable[[], Predictor]", *, host: str, port: int | None, share: bool, auth: tuple[str, str] | None, max_file_size: str,
-    examples: Path = EXAMPLES,
+    mcp: bool = False, examples: Path = EXAMPLES,
 ) -> None:  # fmt: skip
     """Run the app until Ctrl-C.  Uploads live in a folder of their own, gone at the end, or at the next start after a crash.
 
-    Raises ValueError for a port that is taken.
+    With `mcp` the endpoints are also tools for language models.  Raises
+    ValueError for a port that is taken, and where `mcp` lacks its package.
     """
+    if mcp and importlib.util.find_spec("mcp") is None:
+        raise ValueError("--mcp needs the package mcp, which is not installed; pip install 'clipbert[mcp]'.")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     clear_abandoned(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=f"{UPLOADS}{os.getpid()}-", ignore_cleanup_errors=True) as uploads:
@@ -113,11 +117,14 @@ def serve(
         app = build_app(load, examples=examples)
         try:
             address = launch(
-                app, server_name=host, server_port=port, share=share, auth=auth, max_file_size=max_file_size, allowed_paths=[str(examples)]
-            )
+                app, server_name=host, server_port=port, share=share, auth=auth, max_file_size=max_file_size, mcp_server=mcp,
+                allowed_paths=[str(examples)],
+            )  # fmt: skip
         except OSError as error:
             raise ValueError(f"cannot listen on {host}:{port or 'any port from 7860'}; give another --port.") from error
         print(f"clipbert explorer: {address}  (Ctrl-C stops it)", flush=True)
+        if mcp:
+            print(f"MCP server: {address}{MCP_PATH}", flush=True)
         app.block_thread()
 
 

@@ -126,6 +126,16 @@ def test_an_upload_above_the_limit_is_refused_with_the_limit(app_url: str) -> No
     assert "up to 5 MB" in limit_html(5 * 1024**2) and "--max-file-size" in limit_html(5 * 1024**2)
 
 
+def test_the_page_refuses_a_file_above_the_limit_before_it_is_sent(page: Any, tmp_path: Path) -> None:
+    large, sent = tmp_path / "large.mp4", []
+    large.write_bytes(bytes(6 << 20))
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" and "/upload" in request.url else None)
+    open_file(page, large)
+    page.wait_for_selector(".toast-body:has-text('maximum allowed size of 5.0 Mb')")
+    assert sent == [] and "--max-file-size" in page.inner_text("#limit")
+    assert page.locator("#answer .big").count() == 1  # the video before stays
+
+
 def test_an_upload_named_with_a_path_stays_in_the_folder_of_uploads(app_url: str) -> None:
     body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="../../../evil.mp4"\r\n\r\nx\r\n--x--\r\n'
     request = urllib.request.Request(f"{app_url}gradio_api/upload", body, {"Content-Type": "multipart/form-data; boundary=x"})

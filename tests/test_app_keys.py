@@ -1,0 +1,116 @@
+"""Without a mouse, and for screen readers: keys, the help sheet, and axe-core's rules in both themes."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def slow(app_predictor: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Scoring a clip takes 0.4 s."""
+    score = app_predictor.model.score
+
+    def slowly(*arguments: Any) -> Any:
+        time.sleep(0.4)
+        return score(*arguments)
+
+    monkeypatch.setattr(app_predictor.model, "score", slowly)
+    yield
+
+
+def help_is_open(page: Any) -> bool:
+    return page.evaluate("document.querySelector('#help-sheet').open")
+
+
+def test_a_question_mark_opens_the_help_and_esc_closes_it_where_one_was(page: Any) -> None:
+    page.focus("#ask")
+    page.keyboard.press("?")
+    assert help_is_open(page) and page.evaluate("document.activeElement.closest('#help-sheet') !== null")
+    told = page.inner_text("#help-sheet")
+    assert all(tab in told for tab in page.locator("#tabs [role=tab]").all_inner_texts()) and "doubles the odds" in told
+    page.keyboard.press("Escape")
+    assert not help_is_open(page) and page.evaluate("document.activeElement.id") == "ask"
+
+
+def test_the_help_is_a_button_too_and_a_question_mark_can_be_typed(page: Any) -> None:
+    page.click("#question textarea")
+    page.keyboard.press("End")
+    page.keyboard.type("?")
+    assert not help_is_open(page) and page.input_value("#question textarea").endswith("??")
+    page.click("#open-help")
+    assert help_is_open(page)
+    page.click("#help-sheet form button")
+    assert not help_is_open(page)
+
+
+def test_esc_stops_the_model_and_with_the_help_open_only_closes_it(page: Any, slow: None) -> None:
+    page.fill("#question textarea", "does Esc stop it?")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("/after 1\\/4/.test(document.querySelector('#answer .state')?.innerText)")
+    page.focus("#ask")
+    page.keyboard.press("?")
+    page.keyboard.press("Escape")
+    page.wait_for_function("/after [2-4]\\/?/.test(document.querySelector('#answer .state')?.innerText)")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#answer .state .partial")
+
+
+def test_tab_goes_from_control_to_control_each_with_a_visible_focus(page: Any) -> None:
+    page.focus("#question textarea")
+    reached = []
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate(
+                "(() => { const at = document.activeElement, style = getComputedStyle(at); return [at.closest('[id]').id, "
+                "style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2]; })()"
+            )
+        )
+    names = [name for name, _ in reached]
+    assert names[:2] == ["ask", "ask-stop"] and len(set(names)) > 3
+    assert [name for name, visible in reached if not visible] == []
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    import axe_playwright_python
+
+    return (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+def violations(page: Any, rules: str = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']") -> list[str]:
+    found = page.evaluate(f"axe.run(document, {{ runOnly: {rules} }})")["violations"]
+    return [f"{rule['impact']}: {rule['id']}: {node['html'][:200]}" for rule in found if rule["impact"] != "minor" for node in rule["nodes"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_tab_breaks_a_rule_of_axe(page: Any, axe: str, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.reload()
+    page.wait_for_selector("#clips .clip-card", timeout=300_000)
+    page.evaluate(axe)
+    found = {}
+    for tab in page.locator("#tabs [role=tab]").all():
+        tab.click()
+        page.evaluate("document.querySelectorAll('button.label-wrap:not(.open)').forEach((label) => label.checkVisibility() && label.click())")
+        page.wait_for_timeout(500)  # what slides or fades is at its end
+        if broken := violations(page):
+            found[tab.inner_text()] = broken
+    page.click("#open-help")
+    assert found == {} and violations(page) == []
+    assert page.evaluate("document.body.classList.contains('dark')") == (scheme == "dark")
+
+
+def test_axe_finds_a_button_without_a_name_and_text_without_contrast(page: Any, axe: str) -> None:
+    page.evaluate(axe)
+    page.evaluate("document.querySelector('#answer .big b').style.color = '#ccc'; document.querySelector('#ask').innerHTML = ''")
+    assert {line.split(": ")[1] for line in violations(page)} == {"color-contrast", "button-name"}
+
+
+def test_ids_are_unique_and_there_is_one_first_heading(page: Any) -> None:
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map((element) => element.id)")
+    assert sorted(id for id in ids if id and ids.count(id) > 1 and not id.startswith("plotly.js-style")) == []  # plotly's own style elements
+    assert page.locator("h1").count() == 1
