@@ -43,8 +43,8 @@ def screen_figure(chart: Chart, *, theme: str = "light") -> go.Figure:
 def untitled_figure(chart: Chart, *, theme: str = "light") -> go.Figure:
     """The figure for a page that writes title and subtitle above it: text of the page wraps at any width, Plotly's is cut off."""
     figure = screen_figure(chart, theme=theme)
-    top = figure.layout.margin.t - BARE_TOP
-    return figure.update_layout(title=None, margin={"t": BARE_TOP}, height=figure.layout.height - top)
+    layout = figure.to_dict()["layout"]
+    return figure.update_layout(title=None, margin={"t": BARE_TOP}, height=layout["height"] - layout["margin"]["t"] + BARE_TOP)
 
 
 def screen_html(chart: Chart, *, theme: str = "light") -> str:
