@@ -16,6 +16,7 @@ from torch import Tensor
 
 from clipbert.encoding import left_out
 from clipbert.predict import Predictor
+from clipbert.sampling import ClipTimes
 from clipbert.source import Source, digest
 from clipbert.types import EncodedVideo
 from clipbert.video import VideoError
@@ -36,10 +37,17 @@ class Step:
 def encode_stream(predictor: Predictor, video: str | Path | Image.Image, **settings: Any) -> Iterator[Step]:
     """The video after each of its clips; the last is what `Predictor.encode`, which takes the same `settings`, returns.
 
-    Closing the iterator ends the work.  Clips that cannot be decoded are left
-    out and named in the notices.  Raises VideoError if none can.
+    Otherwise as `stream_clips`.
     """
-    source, clips, policy = predictor.plan_clips(video, **settings)
+    yield from stream_clips(predictor, *predictor.plan_clips(video, **settings))
+
+
+def stream_clips(predictor: Predictor, source: Source, clips: Sequence[ClipTimes], policy: str) -> Iterator[Step]:
+    """The video after each of these clips.  Closing the iterator ends the work.
+
+    Clips that cannot be decoded are left out and named in the notices.  Raises
+    VideoError if none can.
+    """
     parts: list[EncodedVideo] = []
     lost: list[int] = []
     reused = 0

@@ -12,6 +12,7 @@ from test_cost import point as cost_point
 
 from clipbert.aggregation import aggregate, shapley
 from clipbert.cost import panels
+from clipbert.edits import Change
 from clipbert.sampling import POLICIES, coverage, sample_clips
 from clipbert.sweep import SweepRow
 from clipbert.types import Attribution, Prediction, Timeline
@@ -42,6 +43,7 @@ CHARTS = {
         Attribution(EVIL, "clip_shapley", EVIL, clips=torch.tensor([0.5, -0.2, 0.0, 0.1]), gap=0.0),
         torch.ones(4), SPANS, model=EVIL, duration=10.0, about="mean gain",
     ),
+    "answer changes": figures.answer_changes([Change("red", 0.7, 0.2), Change(EVIL, 0.3, 0.8)], model=EVIL, edit=EVIL),
     "over clips": figures.answer_over_clips(PREDICTION, model=EVIL),
     "logits": figures.logits_heat(PREDICTION, model=EVIL),
     "curve": figures.ntest_curve(SWEEP, model=EVIL, note=EVIL),

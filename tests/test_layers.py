@@ -34,7 +34,7 @@ LAYERS = (
     ),
     ("per_clip", "encoding", "convert", "initialise", "data.check"),
     ("predict", "evaluate"),
-    ("index_file", "retrieval", "streaming", "cost_point", "cost"),
+    ("index_file", "retrieval", "streaming", "edits", "cost_point", "cost"),
     ("doctor", "attribution"),
     (
         "viz.style",

@@ -1,4 +1,4 @@
-"""Pictures of an answer: its candidates, each clip's part in it, how it settled."""
+"""Pictures of an answer: its candidates, each clip's part in it, how it settled, what an edit did to it."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from clipbert.aggregation import aggregate
+from clipbert.edits import Change
 from clipbert.types import Attribution, Prediction
 from clipbert.viz.chart import Axis, Bars, Chart, Heat, Lines, Row, Rule, percent_axis
 from clipbert.viz.style import plain, time_range
 
 FOR, AGAINST = "for the answer", "against it"
 RAISES, LOWERS = "raises the score", "lowers it"
+LIKELIER, LESS_LIKELY = "likelier after the edit", "less likely"
 LABELLED_CLIPS = 16
 THINNEST_BAR = 1 / 80  # of the video: a clip of a long film would be thinner than a pixel
 
@@ -125,6 +127,27 @@ def answer_over_clips(prediction: Prediction, *, model: str, num_answers: int = 
         Axis("clips seen", limits=(0.5, len(scores) + 0.5)), percent_axis("probability (%)", [row["probability_percent"] for row in rows]),
         (Lines(rows, "clips_seen", "probability_percent", "answer", hover), Rule(stable_from, f"stable from clip {stable_from}")),
         tuple(prediction.candidates[j] for j in order),
+    )  # fmt: skip
+
+
+def answer_changes(changes: Sequence[Change], *, model: str, edit: str, num_answers: int = 5) -> Chart:
+    """What an edit did to the probabilities of the answers that were likeliest before it or are so after it."""
+    after = sorted(changes, key=lambda change: -change.after)[:num_answers]
+    shown = [change for rank, change in enumerate(changes) if rank < num_answers or change in after]
+    rows: list[Row] = [
+        {
+            "answer": change.candidate, "before_percent": 100 * change.before, "after_percent": 100 * change.after, "change_points": points,
+            "direction": LIKELIER if points >= 0 else LESS_LIKELY, "label": f"{100 * change.before:.1f} → {100 * change.after:.1f} %",
+        }
+        for change in shown for points in (100 * (change.after - change.before),)
+    ]  # fmt: skip
+    reach = 1.7 * max(*(abs(row["change_points"]) for row in rows), 1.0)
+    return Chart(
+        "What the edit changed", model, plain(edit, 200), rows,
+        Axis("change of probability (percentage points)", limits=(-reach, reach)), Axis("", "category", tuple(row["answer"] for row in rows)),
+        (Bars(rows, "answer", "change_points", "{answer}\n{label}\n{change_points:+.2f} percentage points", horizontal=True, series="direction",
+              label="label"),),
+        (LIKELIER, LESS_LIKELY),
     )  # fmt: skip
 
 

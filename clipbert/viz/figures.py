@@ -6,7 +6,7 @@ one by `print_figure(chart, width="column")`; a file by `save(chart, path)`; a
 table for screen readers by `to_table(chart.rows)`.
 """
 
-from clipbert.viz.answers import answer_bars, answer_over_clips, clip_contributions, clip_values, logits_heat, match_bars
+from clipbert.viz.answers import answer_bars, answer_changes, answer_over_clips, clip_contributions, clip_values, logits_heat, match_bars
 from clipbert.viz.chart import Chart
 from clipbert.viz.costs import cost_panel
 from clipbert.viz.export import save, to_csv, to_table
@@ -35,6 +35,7 @@ __all__ = [
     "SeedAnswer",
     "TrainingDraws",
     "answer_bars",
+    "answer_changes",
     "answer_over_clips",
     "clip_contributions",
     "clip_values",
