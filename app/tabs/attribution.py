@@ -1,6 +1,6 @@
 """Attribution: which clips moved the score of an answer, of one answer rather than another, or of a caption."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,89 +57,108 @@ class Explained:
 
 def build(shared: Shared) -> None:
     gr.Markdown(ABOUT, elem_id="attribution-about")
-    kind = gr.Radio((WHY, WHY_NOT, FITS), value=WHY, show_label=False, container=False, elem_id="attribution-kind")
-    with gr.Row(equal_height=True):
-        text = gr.Textbox(label="Question, or caption", max_length=2000, scale=6, min_width=200, elem_id="attribution-text")
-        go = gr.Button("Explain", variant="primary", scale=1, min_width=80, elem_id="explain")
-    with gr.Row():
-        target = _answers("Answer to explain (empty: the model's own)", "attribution-target")
-        versus = _answers("rather than", "attribution-versus", visible=False)
-    with gr.Row():
-        method = gr.Radio(
-            list(METHODS), value=SHAPLEY, label="Method", elem_id="attribution-method",
-            info="Shapley: a clip's mean gain over all orders in which clips could come. Leave one out: the loss without it.",
-        )  # fmt: skip
-        order = gr.Radio((BY_TIME, BY_VALUE), value=BY_TIME, label="Sorted", elem_id="attribution-order")
-    shared.follows_question(text)
-    notice = gr.HTML(elem_id="attribution-notice")
-    bars = gr.HTML(elem_id="attribution-bars", js_on_load=CLICK_CLIP)
-    card = gr.HTML(elem_id="attribution-clip")
-    with gr.Column(visible=False, elem_id="attribution-result") as result:
-        save_buttons(shared, "attribution", notice, dict.fromkeys(("png", "svg", "csv"), _write))
-        with gr.Accordion("View as table", open=False, elem_id="attribution-as-table"):
-            table = gr.HTML(elem_classes="scrolls")
-    shown = [bars, card, result, table]
+    _Explaining(shared)
 
-    def show(session: Session, explained: Explained, sorted_how: str) -> Updates:
+
+class _Asked:
+    """The controls: which score is explained, and how."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.kind = gr.Radio((WHY, WHY_NOT, FITS), value=WHY, show_label=False, container=False, elem_id="attribution-kind")
+        with gr.Row(equal_height=True):
+            self.text = gr.Textbox(label="Question, or caption", max_length=2000, scale=6, min_width=200, elem_id="attribution-text")
+            self.go = gr.Button("Explain", variant="primary", scale=1, min_width=80, elem_id="explain")
+        with gr.Row():
+            self.target = _answers("Answer to explain (empty: the model's own)", "attribution-target")
+            self.versus = _answers("rather than", "attribution-versus", visible=False)
+        with gr.Row():
+            self.method = gr.Radio(
+                list(METHODS), value=SHAPLEY, label="Method", elem_id="attribution-method",
+                info="Shapley: a clip's mean gain over all orders in which clips could come. Leave one out: the loss without it.",
+            )  # fmt: skip
+            self.order = gr.Radio((BY_TIME, BY_VALUE), value=BY_TIME, label="Sorted", elem_id="attribution-order")
+        self.answers = [self.target, self.versus]
+        shared.follows_question(self.text)
+
+
+class _Explaining:
+    """The explanation of what the controls ask for."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared, self.asked = shared, _Asked(shared)
+        self.notice = gr.HTML(elem_id="attribution-notice")
+        self.bars = gr.HTML(elem_id="attribution-bars", js_on_load=CLICK_CLIP)
+        self.card = gr.HTML(elem_id="attribution-clip")
+        with gr.Column(visible=False, elem_id="attribution-result") as self.result:
+            save_buttons(shared, "attribution", self.notice, dict.fromkeys(("png", "svg", "csv"), _write))
+            with gr.Accordion("View as table", open=False, elem_id="attribution-as-table"):
+                self.table = gr.HTML(elem_classes="scrolls")
+        self.outputs = [self.bars, self.card, self.result, self.table]
+        self.wire()
+
+    def wire(self) -> None:
+        shared, asked, on = self.shared, self.asked, self.shared.on
+        quiet, everything = {"notice": self.notice, "show_progress": "hidden"}, [*asked.answers, *self.outputs]
+        how = [asked.method, asked.order, *shared.settings]
+        on([asked.go.click, asked.text.submit], self.explain, [asked.kind, asked.text, *asked.answers, *how], everything, notice=self.notice,
+           concurrency_id="model", show_progress_on=[self.bars])  # fmt: skip
+        changed = [asked.target.input, asked.versus.input, asked.method.input, shared.settings[AGGREGATION].input]
+        on(changed, self.again, [*asked.answers, *how], self.outputs, trigger_mode="always_last", **quiet)
+        on(asked.order.input, self.resort, [asked.order], self.outputs, **quiet)
+        on(asked.kind.input, self.choose_kind, [asked.kind], everything, **quiet)
+        on(self.bars.click, self.open_clip, outputs=[self.card, shared.player], notice=self.notice)
+        on(shared.video_changed.change, self.other_video, outputs=everything, **quiet)
+
+    def explain(
+        self, session: Session, what: str, said: str, wanted: str | None, other: str | None, how: str, sorted_how: str, *settings: Any
+    ) -> Updates:  # fmt: skip
+        predictor, given, path = self.shared.engine.predictor(), sampling(settings), session.current_video()
+        _, planned, _ = predictor.plan_clips(path, **_sampled(given))
+        video = predictor.encode(path, **_sampled(given))
+        clips = tuple(next(clip for clip in planned if torch.equal(clip.times, times)) for times in video.times)
+        found, left_out = _attributions(predictor, video, what, said, wanted, other, how, given.aggregation, given.seed)
+        listed = gr.Dropdown(choices=_likeliest(predictor, video, said, given.aggregation) if what != FITS else [])
+        explained = Explained(said, what, path, video, clips, found, left_out, predictor.model.name)
+        return {**dict.fromkeys(self.asked.answers, listed), self.card: ""} | self.show(session, explained, sorted_how)
+
+    def again(self, session: Session, wanted: str | None, other: str | None, how: str, sorted_how: str, *settings: Any) -> Updates:
+        """Another answer, method or pooling of the text explained before: no model runs."""
+        before = session.results.get("attribution")
+        if before is None:
+            return {}
+        predictor, given = self.shared.engine.predictor(), sampling(settings)
+        found, left_out = _attributions(predictor, before.video, before.kind, before.text, wanted, other, how, given.aggregation, given.seed)
+        return self.show(session, replace(before, found=found, left_out=left_out), sorted_how)
+
+    def resort(self, session: Session, sorted_how: str) -> Updates:
+        return self.show(session, _last(session), sorted_how) if "attribution" in session.results else {}
+
+    def show(self, session: Session, explained: Explained, sorted_how: str) -> Updates:
         from clipbert.viz.figures import to_table
 
         session.results["attribution"] = explained
         chart = explained.chart()
         drawn = bars_html(chart, by_value=sorted_how == BY_VALUE, notices=explained.video.notices)
         return {
-            bars: drawn + completeness_html(explained.found), result: gr.Column(visible=True),
-            table: to_table(chart.rows, caption=f"{chart.title}. {chart.subtitle}"),
+            self.bars: drawn + completeness_html(explained.found), self.result: gr.Column(visible=True),
+            self.table: to_table(chart.rows, caption=f"{chart.title}. {chart.subtitle}"),
         }  # fmt: skip
 
-    def explain(
-        session: Session, what: str, said: str, wanted: str | None, other: str | None, how: str, sorted_how: str, *settings: Any
-    ) -> Updates:  # fmt: skip
-        predictor, given, path = shared.engine.predictor(), sampling(settings), session.current_video()
-        _, planned, _ = predictor.plan_clips(path, **_sampled(given))
-        video = predictor.encode(path, **_sampled(given))
-        clips = tuple(next(clip for clip in planned if torch.equal(clip.times, times)) for times in video.times)
-        found, left_out = _attributions(predictor, video, what, said, wanted, other, how, given.aggregation, given.seed)
-        listed = _likeliest(predictor, video, said, given.aggregation) if what != FITS else []
-        explained = Explained(said, what, path, video, clips, found, left_out, predictor.model.name)
-        return {target: gr.Dropdown(choices=listed), versus: gr.Dropdown(choices=listed), card: ""} | show(session, explained, sorted_how)
-
-    def again(session: Session, wanted: str | None, other: str | None, how: str, sorted_how: str, *settings: Any) -> Updates:
-        """Another answer, method or pooling of the text explained before: no model runs."""
-        before = session.results.get("attribution")
-        if before is None:
-            return {}
-        predictor, given = shared.engine.predictor(), sampling(settings)
-        found, left_out = _attributions(predictor, before.video, before.kind, before.text, wanted, other, how, given.aggregation, given.seed)
-        explained = Explained(before.text, before.kind, before.path, before.video, before.clips, found, left_out, before.model)
-        return show(session, explained, sorted_how)
-
-    def resort(session: Session, sorted_how: str) -> Updates:
-        return show(session, _last(session), sorted_how) if "attribution" in session.results else {}
-
-    def choose_kind(session: Session, what: str) -> Updates:
+    def choose_kind(self, session: Session, what: str) -> Updates:
         session.results.pop("attribution", None)
-        return {target: gr.Dropdown(visible=what != FITS), versus: gr.Dropdown(visible=what == WHY_NOT), **cleared()}
+        target, versus = self.asked.answers
+        return {target: gr.Dropdown(visible=what != FITS), versus: gr.Dropdown(visible=what == WHY_NOT), **self.cleared()}
 
-    def open_clip(session: Session, event: Any) -> Updates:
+    def open_clip(self, session: Session, event: Any) -> Updates:
         last, n = _last(session), int(event.clip)
         clip = last.clips[n]
-        return {card: clip_card(last.path, last.video.policy, n, clip), **shared.seek(clip.start)}
+        return {self.card: clip_card(last.path, last.video.policy, n, clip), **self.shared.seek(clip.start)}
 
-    def cleared() -> Updates:
-        return {bars: "", card: "", result: gr.Column(visible=False), table: ""}
+    def other_video(self, session: Session) -> Updates:
+        return {**dict.fromkeys(self.asked.answers, gr.Dropdown(choices=[], value=None)), **self.cleared()}
 
-    def other_video(session: Session) -> Updates:
-        return {target: gr.Dropdown(choices=[], value=None), versus: gr.Dropdown(choices=[], value=None), **cleared()}
-
-    answers = [target, versus]
-    shared.on([go.click, text.submit], explain, [kind, text, *answers, method, order, *shared.settings], [*answers, *shown], notice=notice,
-              concurrency_id="model", show_progress_on=[bars])  # fmt: skip
-    shared.on([target.input, versus.input, method.input, shared.settings[AGGREGATION].input], again, [*answers, method, order, *shared.settings],
-              shown, notice=notice, trigger_mode="always_last", show_progress="hidden")  # fmt: skip
-    shared.on(order.input, resort, [order], shown, notice=notice, show_progress="hidden")
-    shared.on(kind.input, choose_kind, [kind], [*answers, *shown], notice=notice, show_progress="hidden")
-    shared.on(bars.click, open_clip, outputs=[card, shared.player], notice=notice)
-    shared.on(shared.video_changed.change, other_video, outputs=[*answers, *shown], notice=notice, show_progress="hidden")
+    def cleared(self) -> Updates:
+        return {self.bars: "", self.card: "", self.result: gr.Column(visible=False), self.table: ""}
 
 
 def _answers(label: str, name: str, visible: bool = True) -> gr.Dropdown:
