@@ -1,7 +1,7 @@
 """A question being answered clip by clip, with what the page shows of it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clipbert.config import SamplingConfig
+    from clipbert.edits import Footage
     from clipbert.predict import Predictor
     from clipbert.types import EncodedVideo, Prediction
 
@@ -45,7 +46,7 @@ class Question:
 class Asked:
     """A question's result so far.  `pictures[n]` are clip n's frames as the model sees them, as images for the page.
 
-    One read from a saved session has no `video`.  `origin` is a sentence on
+    One read from a saved session has no `video` and no `footage`.  `origin` is a sentence on
     where a finished result comes from.
     """
 
@@ -61,6 +62,7 @@ class Asked:
     num_reused: int
     stopped: bool = False
     origin: str = ""
+    footage: "Footage | None" = None
 
     @property
     def finished(self) -> bool:
@@ -76,20 +78,28 @@ class Picture:
     height: float
 
 
-def ask_stream(predictor: "Predictor", path: Path, question: Question, *, aggregation: str, seed: int, **settings: Any) -> Iterator[Asked]:
-    """The result after each clip.  Closing the iterator ends the work.  Raises VideoError and ValueError."""
-    from clipbert.streaming import encode_stream
+def ask_stream(predictor: "Predictor", path: Path, question: Question, **settings: Any) -> Iterator[Asked]:
+    """The result after each clip; settings (num_clips, ..., aggregation, seed) not given are the model's own.
 
-    sampling = replace(predictor.sampling, aggregation=aggregation, seed=seed, **settings)
+    Closing the iterator ends the work.  Raises VideoError and ValueError.
+    """
+    from clipbert.edits import footage
+
+    yield from ask_footage(predictor, footage(predictor, path, **settings), question)
+
+
+def ask_footage(predictor: "Predictor", shown: "Footage", question: Question) -> Iterator[Asked]:
+    """`ask_stream` of clips as they may have been edited."""
+    sampling = shown.sampling
     image_size = predictor.model.processor.image_size  # pyright: ignore[reportAttributeAccessIssue]
     pictures: list[tuple[Picture, ...]] = []
-    for step in encode_stream(predictor, path, seed=seed, **settings):
+    for step in shown.stream(predictor):
         if step.frames is not None:
             pictures.append(tuple(picture(frame, image_size) for frame in step.frames[:FRAMES_SHOWN]))
-        prediction = question.answer(predictor, step.video, aggregation, seed)
+        prediction = question.answer(predictor, step.video, sampling.aggregation, sampling.seed)
         yield Asked(
             question, step.video, step.video.spans, prediction, tuple(pictures), predictor.model.name, sampling, step.num_done, step.num_planned,
-            step.num_reused,
+            step.num_reused, footage=shown,
         )  # fmt: skip
 
 

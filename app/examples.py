@@ -33,6 +33,10 @@ class Example:
     captions: tuple[str, ...] = ()
     poster_at: float = 0.5  # of its duration
 
+    @property
+    def asks(self) -> Question:
+        return Question(MATCH if self.captions else OPEN, self.question, self.captions)
+
 
 class Examples:
     """The examples, written to `folder` in the background, and their results once `answer_all` has run."""
@@ -66,9 +70,7 @@ class Examples:
         """Answer each example in turn; afterwards a click shows its result at once."""
         try:
             for example in self.all():
-                question = Question(MATCH if example.captions else OPEN, example.question, example.captions)
-                own = predictor.sampling
-                *_, asked = ask_stream(predictor, example.path, question, aggregation=own.aggregation, seed=own.seed)
+                *_, asked = ask_stream(predictor, example.path, example.asks)
                 with self._news:
                     self._answered[example.name] = asked
                     self._news.notify_all()

@@ -23,7 +23,11 @@ Updates = dict[Any, Any]  # component -> new value or update
 
 @dataclass
 class Shared:
-    """`settings` are components in the order of SamplingConfig's fields; `video_changed` fires `.change` when there is another video."""
+    """`settings` are components in the order of SamplingConfig's fields.
+
+    `video_changed` fires `.change` when there is another video, `answered` when
+    `session.results["ask"]` is a new answer, whole or stopped.
+    """
 
     engine: Engine
     sessions: Sessions
@@ -32,6 +36,7 @@ class Shared:
     player: gr.Video = field(init=False)
     settings: list[Any] = field(init=False)
     video_changed: gr.State = field(init=False)
+    answered: gr.State = field(init=False)
     question: gr.Textbox = field(init=False)  # of the Ask tab
     tabs: gr.Tabs = field(init=False)
 

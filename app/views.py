@@ -4,9 +4,12 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from app.asking import MATCH
+
 if TYPE_CHECKING:
     from app.asking import Asked, Picture
     from clipbert.processing import TextPieces
+    from clipbert.types import Prediction
 
 # a click on anything that carries data-seconds becomes the component's click event, with those seconds
 CLICK_SECONDS = """element.addEventListener('click', (click) => {
@@ -18,17 +21,23 @@ CLICK_SECONDS = """element.addEventListener('click', (click) => {
 def answer_html(asked: "Asked") -> str:
     """The answer so far and the five likeliest candidates as bars."""
     found = asked.prediction
-    ranked = found.scores.argsort(descending=True)[:5].tolist()
-    bars = "".join(bar_row(found.candidates[j], float(found.scores[j])) for j in ranked)
-    doubt = "" if found.sure else '<span class="doubt">not sure</span> '
     notices = "".join(f"<li>{html.escape(notice)}</li>" for notice in found.notices)
     return (
-        f'<div class="answer"><p class="state" role="status">{_state(asked)}</p>'
-        f'<p class="big">{doubt}<b>{html.escape(found.answer)}</b> <span class="soft">{percent(float(found.scores[ranked[0]]))}</span></p>'
-        f'<div class="bars">{bars}</div>'
+        f'<div class="answer"><p class="state" role="status">{_state(asked)}</p>{likeliest_html(found)}'
         f'<p class="soft">model {html.escape(asked.model)} · {len(found.times)} clips pooled by {found.aggregation}'
         f"{f' · {asked.num_reused} of {asked.num_done} clips reused' if asked.video else ''}</p>"
         f"{f'<ul class=notices>{notices}</ul>' if notices else ''}</div>"
+    )
+
+
+def likeliest_html(found: "Prediction") -> str:
+    """The answer, large, and the five likeliest candidates as bars."""
+    ranked = found.scores.argsort(descending=True)[:5].tolist()
+    bars = "".join(bar_row(found.candidates[j], float(found.scores[j])) for j in ranked)
+    doubt = "" if found.sure else '<span class="doubt">not sure</span> '
+    return (
+        f'<p class="big">{doubt}<b>{html.escape(found.answer)}</b> <span class="soft">{percent(float(found.scores[ranked[0]]))}</span></p>'
+        f'<div class="bars">{bars}</div>'
     )
 
 
@@ -52,28 +61,40 @@ def bar_row(label: str, share: float) -> str:
 
 def cards_html(asked: "Asked") -> str:
     """A card for each clip: its frames as the model sees them, its seconds, its own answer, its contribution.  A click seeks."""
-    found, shares = asked.prediction, [float(value) for value in asked.prediction.contribution]
-    own = found.clip_logits.sigmoid() if asked.question.mode == "Caption match" else found.clip_logits.softmax(dim=-1)
-    best = found.candidates.index(found.answer)
-    total, largest = sum(shares), max((abs(share) for share in shares), default=0.0) or 1.0
-    cards = []
-    for n, (start, end) in enumerate(asked.spans.tolist()):
-        j = best if asked.question.mode == "Caption match" else int(own[n].argmax())
-        part = f" · {100 * shares[n] / total:.0f} %" if min(shares) >= 0 and total > 0 else ""
-        vote = f"{html.escape(found.candidates[j])} {percent(float(own[n, j]))}"
-        cut = asked.video is not None and asked.video.shortened[n]
-        shortened = ' <abbr title="The clip is longer than the video, so it was shortened.">shortened</abbr>' if cut else ""
-        cards.append(
-            f'<li><button type="button" class="clip-card" data-seconds="{start:.3f}" title="Play from here">'
-            f'<span class="frames">{"".join(map(_frame, asked.pictures[n]))}</span><span class="when">{clock(start)}–{clock(end)}{shortened}</span>'
-            f'<span class="vote">{vote}</span>{_share(shares[n], largest)}<span class="soft">{shares[n]:+.3f} nats{part}</span></button></li>'
-        )
     lead = (
         'Each clip on its own. The bar is its exact part in the answer <abbr title="Shapley value of the log-probability: how much the answer gains, '
         'on average over all orders, when this clip joins. 1 nat = a factor of 2.7.">(contribution)</abbr>: '
         "right, for it; left, against it. Hatched: padding. Click a clip to play it."
     )
-    return f'<p class="soft">{lead if len(shares) <= 16 else lead.replace("exact", "sampled")}</p><ol class="cards">{"".join(cards)}</ol>'
+    starts = asked.spans[:, 0].tolist()
+    drawn = _cards(asked, [f'data-seconds="{start:.3f}" title="Play from here"' for start in starts])
+    return f'<p class="soft">{lead if len(starts) <= 16 else lead.replace("exact", "sampled")}</p>{drawn}'
+
+
+def cards_to_drop_html(asked: "Asked") -> str:
+    """The same cards; a click leaves the clip out."""
+    drawn = _cards(asked, [f'data-clip="{n}" title="Leave this clip out" aria-label="Leave clip {n + 1} out"' for n in range(len(asked.spans))])
+    return f'<p class="soft">What the model is shown now. Click a clip to leave it out.</p>{drawn}'
+
+
+def _cards(asked: "Asked", attributes: Sequence[str]) -> str:
+    found, shares = asked.prediction, [float(value) for value in asked.prediction.contribution]
+    own = found.clip_logits.sigmoid() if asked.question.mode == MATCH else found.clip_logits.softmax(dim=-1)
+    best = found.candidates.index(found.answer)
+    total, largest = sum(shares), max((abs(share) for share in shares), default=0.0) or 1.0
+    cards = []
+    for n, (start, end) in enumerate(asked.spans.tolist()):
+        j = best if asked.question.mode == MATCH else int(own[n].argmax())
+        part = f" · {100 * shares[n] / total:.0f} %" if min(shares) >= 0 and total > 0 else ""
+        vote = f"{html.escape(found.candidates[j])} {percent(float(own[n, j]))}"
+        cut = asked.video is not None and asked.video.shortened[n]
+        shortened = ' <abbr title="The clip is longer than the video, so it was shortened.">shortened</abbr>' if cut else ""
+        cards.append(
+            f'<li><button type="button" class="clip-card" {attributes[n]}>'
+            f'<span class="frames">{"".join(map(_frame, asked.pictures[n]))}</span><span class="when">{clock(start)}–{clock(end)}{shortened}</span>'
+            f'<span class="vote">{vote}</span>{_share(shares[n], largest)}<span class="soft">{shares[n]:+.3f} nats{part}</span></button></li>'
+        )
+    return f'<ol class="cards">{"".join(cards)}</ol>'
 
 
 def _frame(picture: "Picture") -> str:
