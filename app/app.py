@@ -22,6 +22,8 @@ from app.engine import Engine
 from app.examples import Examples
 from app.gallery_api import gallery_endpoints
 from app.help import help_html
+from app.link_row import linked_settings
+from app.links import READ_ADDRESS
 from app.pictures import follow_theme
 from app.settings import settings_accordion
 from app.shared import Shared
@@ -72,13 +74,21 @@ def build_app(predictor: "Predictor | Callable[[], Predictor]", *, examples: Pat
         def closed(request: gr.Request) -> None:
             shared.sessions.close(str(request.session_hash))
 
-        def loaded() -> Iterator[Any]:
+        def loaded(address: str) -> Iterator[Any]:
             yield banner_html(*engine.banner()), *(gr.skip() for _ in shared.settings)
             engine.wait()
-            own = vars(engine.predictor().sampling).values() if engine.state == "ready" else [gr.skip() for _ in shared.settings]
+            own = linked_settings(address, known, engine) if engine.state == "ready" else [gr.skip() for _ in shared.settings]
             yield banner_html(*engine.banner()), *own
 
-        app.load(loaded, outputs=[banner, *shared.settings], show_progress="hidden", api_visibility="private", concurrency_limit=None)
+        app.load(
+            loaded,
+            [shared.address],
+            js=READ_ADDRESS,
+            outputs=[banner, *shared.settings],
+            show_progress="hidden",
+            api_visibility="private",
+            concurrency_limit=None,
+        )
         app.unload(closed)
     app.queue(default_concurrency_limit=1, max_size=32)
     return app

@@ -28,6 +28,12 @@ class Question:
     text: str
     texts: tuple[str, ...] = ()
 
+    @classmethod
+    def written(cls, mode: str, text: str | None, listed: str | None) -> "Question":
+        """Of what stands in the page's boxes, where `listed` has a text on each line."""
+        lines = [] if mode == OPEN else [line.strip() for line in (listed or "").splitlines()]
+        return cls(mode, text or "", tuple(line for line in lines if line))
+
     def answer(self, predictor: "Predictor", video: "EncodedVideo", aggregation: str, seed: int) -> "Prediction":
         """The prediction; where every clip's logits are known it runs no model.  Raises ValueError like Predictor's methods."""
         if self.mode == MATCH:
@@ -36,6 +42,10 @@ class Question:
             return predictor.match_prediction(video, self.texts, aggregation=aggregation, seed=seed)
         choices = list(self.texts) if self.mode == CHOICE else None
         return predictor.answer(video, self.text, choices=choices, aggregation=aggregation, seed=seed)
+
+    def same_as(self, other: "Question") -> bool:
+        """Whether the model is asked the same."""
+        return (self.mode, self.spoken()) == (other.mode, other.spoken())
 
     def spoken(self) -> tuple[str, ...]:
         """The texts whose pieces the model reads."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.links import READ_ADDRESS, read_link
 from app.preview import preview
 from app.shared import Shared, Updates, notice_html
 from app.state import Session
@@ -14,7 +15,7 @@ from clipbert.source import source_of
 
 def video_chooser(shared: Shared) -> None:
     """Build the player, upload, examples; each choice becomes the session's video and fires `shared.video_changed.change`."""
-    shared.video_changed = gr.State("")
+    shared.video_changed, shared.address = gr.State(""), gr.Textbox(visible="hidden")
     shared.player = gr.Video(label="Video", sources=["upload", "webcam"], height=300, elem_id="player", buttons=[])
     notice = gr.HTML(elem_id="video-notice")
     other = gr.UploadButton("Open a GIF, a picture or another format", file_types=None, size="sm", elem_id="open-file")
@@ -56,16 +57,21 @@ def video_chooser(shared: Shared) -> None:
     shared.on(shared.player.clear, gone, outputs=outputs, notice=notice)
     shared.on(gallery.select, example, outputs=outputs, notice=notice)
 
-    def start(session: Session) -> Updates:
-        """A page that opens shows the first example, unless the user has been quicker."""
+    def start(session: Session, address: str) -> Updates:
+        """A page that opens shows the example that its address names, or the first, unless the user has been quicker."""
         posters = [(shared.examples.poster(example), example.case) for example in shared.examples.all()]
         shown = {gallery: posters, limit: limit_html(shared.page.max_file_size)}
         if session.video is not None:
             return shown
-        pick(session, 0)
-        return shown | show(session)
+        names = tuple(example.name for example in shared.examples.all())
+        try:
+            session.link, told = read_link(address, names), {}
+        except ValueError as error:
+            session.link, told = None, {notice: notice_html(f"this link cannot be followed, the page starts as usual: {error}")}
+        pick(session, names.index(session.link.video) if session.link and session.link.video else 0)
+        return shown | show(session) | told
 
-    shared.on(shared.page.load, start, outputs=[gallery, limit, *outputs], notice=notice, show_progress="hidden")
+    shared.on(shared.page.load, start, [shared.address], js=READ_ADDRESS, outputs=[gallery, limit, *outputs], notice=notice, show_progress="hidden")
 
 
 def limit_html(max_bytes: float | None) -> str:

@@ -3,13 +3,14 @@
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from app.link_row import link_row
 from app.pictures import HAND_OVER, new_file
 from app.preview import preview
 from app.saving import reopened, session_of
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 Writer = Callable[["SessionResult", Path, "Path | None"], None]  # result, where to, video to include
 
 
-def save_panel(shared: Shared) -> None:
-    """Build it; a reopened session becomes `session.saved` and fires `shared.video_changed.change`."""
-    with gr.Accordion("Save this answer, or reopen a saved one", open=False, elem_id="saving"):
+def save_panel(shared: Shared, asking: Sequence[Any]) -> None:
+    """Build it; a reopened session becomes `session.saved` and fires `shared.video_changed.change`.
+
+    `asking` are the controls of the question: mode, text, list.
+    """
+    with gr.Accordion("Save or share this answer, or reopen a saved one", open=False, elem_id="saving"):
         with gr.Row(elem_classes="save"):
             as_zip = gr.Button("Save session (ZIP)", size="sm", min_width=150, scale=0, elem_id="save-session")
             as_page = gr.Button("Save report (HTML)", size="sm", min_width=150, scale=0, elem_id="save-report")
@@ -37,6 +41,7 @@ def save_panel(shared: Shared) -> None:
             "<code>ExplorerSession</code> in Python, and without a network. The report is one page for reading, which needs no program.</p>"
         )
         notice = gr.HTML(elem_id="saving-notice")
+        link_row(shared, asking, notice)
 
     def saver(ending: str, write: Writer) -> Callable[..., Iterator[Updates]]:
         def save(session: Session, include: bool) -> Iterator[Updates]:

@@ -33,6 +33,7 @@ class Shared:
     sessions: Sessions
     examples: Examples
     page: gr.Blocks = field(init=False)  # its max_file_size is the limit of uploads, in bytes
+    address: gr.Textbox = field(init=False)  # takes the page's query from the browser
     player: gr.Video = field(init=False)
     settings: list[Any] = field(init=False)
     video_changed: gr.State = field(init=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from app.links import Link
     from app.saving import Saved
 
 SESSIONS_KEPT = 64
@@ -21,6 +22,7 @@ class Session:
     example: str = ""  # name of the chosen example, "" for the user's own video
     theme: str = "light"  # of the page: "light" or "dark"
     saved: "Saved | None" = None  # the reopened session, until another video than its own is chosen
+    link: "Link | None" = None  # the address the page was opened with, until its question is shown
     results: dict[str, Any] = field(default_factory=dict)  # a tab's last result; no long lists of frames
     kept: dict[str, Any] = field(default_factory=dict)  # what does not depend on the current video
     uploads: set[Path] = field(default_factory=set)  # files of the user's beside the current video

@@ -10,6 +10,7 @@ import gradio as gr
 
 from app.asking import CHOICE, MATCH, MODES, OPEN, Asked, Question, ask_stream
 from app.edit_panel import edit_panel
+from app.links import Link
 from app.pictures import Picture
 from app.save_panel import save_panel
 from app.saving import advice, compared, is_about, session_of
@@ -64,7 +65,7 @@ class _Asking:
         if self.shared.engine.state != "ready":
             return {}
         processor = self.shared.engine.predictor().model.processor  # pyright: ignore[reportAttributeAccessIssue]
-        spoken = Question(how, text or "", _lines(how, listed)).spoken()
+        spoken = Question.written(how, text, listed).spoken()
         return {self.pieces: pieces_html([(each, processor.pieces(each)) for each in spoken], processor.max_text_length - 2)}
 
     def shown(self, question: Question) -> Updates:
@@ -78,7 +79,7 @@ class _Answer:
     def __init__(self, shared: Shared, asking: _Asking, notice: gr.HTML) -> None:
         self.shared, self.asking, self.notice = shared, asking, notice
         self.answer = gr.HTML(elem_id="answer")
-        save_panel(shared)
+        save_panel(shared, asking.inputs)
         self.cards = gr.HTML(elem_id="clips", js_on_load=CLICK_SECONDS)
         self.line = Picture(shared, "answer-line", notice)
         shared.answered = gr.State("")
@@ -130,12 +131,27 @@ class _Answer:
         cleared = {self.answer: "", self.cards: ""} | self.line.clear()
         if not name:
             return cleared
+        if session.link:
+            return cleared | self.from_link(session, session.link)
         fields = self.asking.shown(self.shared.examples.named(name).asks)
         asked = self.shared.examples.answered(name, within_seconds=FIRST_ANSWER_SECONDS)
         if asked is None or session.example != name:
             return fields | cleared
         session.results["ask"] = asked
         return fields | self.repool(session, how)
+
+    def from_link(self, session: Session, link: Link) -> Updates:
+        """What the page's address asks: answered where the answer is known, else left for a press of Ask."""
+        session.link, example = None, self.shared.examples.named(session.example)
+        predictor = self.shared.engine.predictor()
+        question, wanted = link.question or example.asks, link.sampling(predictor.sampling)
+        fields, told = self.asking.shown(question), link.advice(predictor.model.name)
+        if link.video and question.same_as(example.asks) and replace(wanted, aggregation=predictor.sampling.aggregation) == predictor.sampling:
+            asked = self.shared.examples.answered(example.name, within_seconds=FIRST_ANSWER_SECONDS)
+            if asked is not None and session.example == example.name:
+                session.results["ask"] = asked
+                return fields | self.repool(session, wanted.aggregation) | ({self.notice: notice_html(told, "note")} if told else {})
+        return fields | {self.notice: notice_html(told or "the link set the question and the settings; press Ask for the answer.", "note")}
 
     def from_saved(self, session: Session) -> Updates:
         """The reopened session, until a video is chosen that is not its own."""
@@ -170,10 +186,4 @@ def _check(how: str, text: str, listed: str, *settings: Any) -> list[Any]:
 def _question(how: str, text: str, listed: str) -> Question:
     if how != MATCH:
         require_text(text, "question")
-    return Question(how, text, _lines(how, listed))
-
-
-def _lines(how: str, listed: str) -> tuple[str, ...]:
-    if how == OPEN:
-        return ()
-    return tuple(line.strip() for line in (listed or "").splitlines() if line.strip())
+    return Question.written(how, text, listed)
