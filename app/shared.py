@@ -3,6 +3,7 @@
 import functools
 import html
 import inspect
+import json
 import logging
 import re
 import secrets
@@ -12,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.asking import CHOICE
 from app.engine import Engine
 from app.examples import Examples
 from app.state import Sessions
@@ -38,7 +40,9 @@ class Shared:
     settings: list[Any] = field(init=False)
     video_changed: gr.State = field(init=False)
     answered: gr.State = field(init=False)
-    question: gr.Textbox = field(init=False)  # of the Ask tab
+    question: gr.Textbox = field(init=False)  # of the Ask tab, as are the next two
+    mode: gr.Radio = field(init=False)
+    texts: gr.Textbox = field(init=False)
     tabs: gr.Tabs = field(init=False)
 
     def on(
@@ -84,6 +88,12 @@ class Shared:
     def follows_question(self, box: gr.Textbox) -> None:
         """`box` takes over what is asked in the Ask tab."""
         self.question.change(fn=None, js="(asked) => asked", inputs=[self.question], outputs=[box], api_visibility="private")
+
+    def follows_choices(self, box: gr.Textbox) -> None:
+        """`box` takes over the answers to choose from in the Ask tab; it is empty for other kinds of question."""
+        choices = f"(mode, texts) => mode == {json.dumps(CHOICE)} ? texts : ''"
+        changed = [self.mode.change, self.texts.change]
+        gr.on(changed, fn=None, js=choices, inputs=[self.mode, self.texts], outputs=[box], api_visibility="private")
 
     def _guarded(self, run: Callable[..., Any], notice: gr.HTML) -> Callable[..., Any]:
         wants_event = "event" in inspect.signature(run).parameters

@@ -58,6 +58,18 @@ def test_why_not_another_answer_needs_that_answer_and_turns_the_target(tab: Any)
     assert download.value.path().read_text().startswith("clip,start_seconds")
 
 
+def test_an_answer_among_choices_is_explained_among_them(page: Any) -> None:
+    page.click("#mode input[value='Multiple choice']")
+    page.fill("#texts textarea", "red\nblue")
+    page.click("#tab-attribution-button")
+    page.wait_for_function("document.querySelector('#attribution-choices textarea').value == 'red\\nblue'")
+    page.click("#explain")
+    page.wait_for_function("document.querySelector('#attribution-bars').innerText.includes('guess -log 2')")
+    assert "gap 0.0 %" in page.inner_text("#attribution-bars")
+    page.click("#attribution-kind input[value='Why this caption fits']")
+    page.wait_for_selector("#attribution-choices", state="hidden")
+
+
 @pytest.mark.parametrize(
     "wanted", [{}, {"method": "clip_leave_one_out", "target": "red"}, {"target": "red", "versus": "blue"}, {"task": "match"}], ids=str
 )

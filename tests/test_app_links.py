@@ -68,9 +68,10 @@ def opened(browser: Any, address: str) -> Any:
 
 def test_an_address_sets_the_video_the_question_and_the_settings(browser: Any, app_url: str) -> None:
     page = opened(browser, f"{app_url}?video=car&task=choices&question=which%20one%3F&text=red&text=blue&n=3&aggregation=max")
-    page.wait_for_function("document.querySelector('#ask-notice').innerText.includes('press Ask for the answer')")
-    page.wait_for_function("document.querySelector('#question textarea').value == 'which one?'")
-    page.wait_for_function("document.querySelector('#num-clips input[type=number]').value == '3'")
+    page.wait_for_function("document.querySelector('#ask-notice')?.innerText?.includes('press Ask for the answer')")
+    page.wait_for_function("document.querySelector('#question textarea')?.value == 'which one?'")
+    page.click("#settings button")
+    page.wait_for_function("document.querySelector('#num-clips input[type=number]')?.value == '3'")
     assert page.input_value("#texts textarea") == "red\nblue" and page.is_checked("#mode input[value='Multiple choice']")
     assert page.is_checked("#aggregation input[value=max]") and not page.locator("#answer .big").count()
     page.click("#ask")
@@ -79,7 +80,7 @@ def test_an_address_sets_the_video_the_question_and_the_settings(browser: Any, a
 
     page.click("#saving > button")
     page.click("#copy-link")
-    page.wait_for_function("document.querySelector('#link textarea, #link input').value.includes('video=car')")
+    page.wait_for_function("document.querySelector('#link textarea, #link input')?.value.includes('video=car')")
     copied = page.input_value("#link textarea, #link input")
     assert read_link(copied.partition("?")[2], ("car",)).question == Question(CHOICE, "which one?", ("red", "blue"))
     assert page.evaluate("navigator.clipboard.readText()") == copied and copied.startswith(app_url)
@@ -90,5 +91,6 @@ def test_a_wrong_address_says_so_and_the_page_starts_as_usual(browser: Any, app_
     page = opened(browser, f"{app_url}?video=nobody&n=3")
     page.wait_for_selector("#answer .big", timeout=300_000)
     assert "this link cannot be followed, the page starts as usual: video of a link must be one of" in page.inner_text("#video-notice .bad")
+    page.click("#settings button")
     assert page.input_value("#question textarea") == "what is the man riding?" and page.input_value("#num-clips input[type=number]") == "4"
     page.context.close()

@@ -48,12 +48,12 @@ class _Asking:
             self.ask = gr.Button("Ask", variant="primary", scale=1, min_width=80, elem_id="ask")
             self.stop = gr.Button("Stop", scale=1, min_width=80, elem_id="ask-stop")
         self.texts = gr.Textbox(label=LISTED[CHOICE], lines=4, max_length=4000, visible=False, elem_id="texts")
-        self.pieces = gr.HTML(elem_id="pieces")
-        shared.question = self.question
+        self.pieces, self.notice = gr.HTML(elem_id="pieces"), gr.HTML(elem_id="asking-notice")  # of its own: reading must not clear the answer's
+        shared.question, shared.mode, shared.texts = self.question, self.mode, self.texts
         self.inputs = [self.mode, self.question, self.texts]
 
-    def wire(self, notice: gr.HTML) -> None:
-        on, quiet = self.shared.on, {"notice": notice, "show_progress": "hidden"}
+    def wire(self) -> None:
+        on, quiet = self.shared.on, {"notice": self.notice, "show_progress": "hidden"}
         self.shared.stops(self.stop)
         on(self.mode.change, self.choose_mode, [self.mode], [self.question, self.texts], **quiet)
         on([each.change for each in self.inputs], self.read, self.inputs, [self.pieces], trigger_mode="always_last", **quiet)
@@ -86,7 +86,7 @@ class _Answer:
         edit_panel(shared)
         self.outputs = [self.answer, self.cards, *self.line.outputs, shared.answered]
         self.wire()
-        asking.wire(notice)
+        asking.wire()
 
     def wire(self) -> None:
         shared, asking, on = self.shared, self.asking, self.shared.on

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import torch
 
+from app.asking import CHOICE, Question
 from app.clip_bars import CLICK_CLIP, bars_html, completeness_html
 from app.clip_card import clip_card
 from app.pictures import save_buttons
@@ -38,6 +39,7 @@ class Explained:
     """An attribution with what drawing it, and asking for another of the same text, needs."""
 
     text: str
+    choices: tuple[str, ...]  # empty: the model's own answers
     kind: str
     path: Path
     video: "EncodedVideo"
@@ -68,6 +70,12 @@ class _Asked:
         with gr.Row(equal_height=True):
             self.text = gr.Textbox(label="Question, or caption", max_length=2000, scale=6, min_width=200, elem_id="attribution-text")
             self.go = gr.Button("Explain", variant="primary", scale=1, min_width=80, elem_id="explain")
+        self.choices = gr.Textbox(
+            label="Answers to choose from, one on each line (empty: all the model knows)",
+            lines=2,
+            max_length=4000,
+            elem_id="attribution-choices",
+        )
         with gr.Row():
             self.target = _answers("Answer to explain (empty: the model's own)", "attribution-target")
             self.versus = _answers("rather than", "attribution-versus", visible=False)
@@ -79,6 +87,7 @@ class _Asked:
             self.order = gr.Radio((BY_TIME, BY_VALUE), value=BY_TIME, label="Sorted", elem_id="attribution-order")
         self.answers = [self.target, self.versus]
         shared.follows_question(self.text)
+        shared.follows_choices(self.choices)
 
 
 class _Explaining:
@@ -100,26 +109,27 @@ class _Explaining:
         shared, asked, on = self.shared, self.asked, self.shared.on
         quiet, everything = {"notice": self.notice, "show_progress": "hidden"}, [*asked.answers, *self.outputs]
         how = [asked.method, asked.order, *shared.settings]
-        on([asked.go.click, asked.text.submit], self.explain, [asked.kind, asked.text, *asked.answers, *how], everything, notice=self.notice,
-           concurrency_id="model", show_progress_on=[self.bars])  # fmt: skip
+        on([asked.go.click, asked.text.submit], self.explain, [asked.kind, asked.text, asked.choices, *asked.answers, *how], everything,
+           notice=self.notice, concurrency_id="model", show_progress_on=[self.bars])  # fmt: skip
         changed = [asked.target.input, asked.versus.input, asked.method.input, shared.settings[AGGREGATION].input]
         on(changed, self.again, [*asked.answers, *how], self.outputs, trigger_mode="always_last", **quiet)
         on(asked.order.input, self.resort, [asked.order], self.outputs, **quiet)
-        on(asked.kind.input, self.choose_kind, [asked.kind], everything, **quiet)
+        on(asked.kind.input, self.choose_kind, [asked.kind], [asked.choices, *everything], **quiet)
         on(self.bars.click, self.open_clip, outputs=[self.card, shared.player], notice=self.notice)
         on(shared.video_changed.change, self.other_video, outputs=everything, **quiet)
 
     def explain(
-        self, session: Session, what: str, said: str, wanted: str | None, other: str | None, how: str, sorted_how: str, *settings: Any
+        self, session: Session, what: str, said: str, listed: str, wanted: str | None, other: str | None, how: str, sorted_how: str, *settings: Any
     ) -> Updates:  # fmt: skip
+        choices = Question.written(CHOICE, said, listed).texts
         predictor, given, path = self.shared.engine.predictor(), sampling(settings), session.current_video()
         _, planned, _ = predictor.plan_clips(path, **_sampled(given))
         video = predictor.encode(path, **_sampled(given))
         clips = tuple(next(clip for clip in planned if torch.equal(clip.times, times)) for times in video.times)
-        found, left_out = _attributions(predictor, video, what, said, wanted, other, how, given.aggregation, given.seed)
-        listed = gr.Dropdown(choices=_likeliest(predictor, video, said, given.aggregation) if what != FITS else [])
-        explained = Explained(said, what, path, video, clips, found, left_out, predictor.model.name)
-        return {**dict.fromkeys(self.asked.answers, listed), self.card: ""} | self.show(session, explained, sorted_how)
+        found, left_out = _attributions(predictor, video, what, said, choices, wanted, other, how, given.aggregation, given.seed)
+        likeliest = gr.Dropdown(choices=_likeliest(predictor, video, said, choices, given.aggregation) if what != FITS else [])
+        explained = Explained(said, choices, what, path, video, clips, found, left_out, predictor.model.name)
+        return {**dict.fromkeys(self.asked.answers, likeliest), self.card: ""} | self.show(session, explained, sorted_how)
 
     def again(self, session: Session, wanted: str | None, other: str | None, how: str, sorted_how: str, *settings: Any) -> Updates:
         """Another answer, method or pooling of the text explained before: no model runs."""
@@ -127,7 +137,9 @@ class _Explaining:
         if before is None:
             return {}
         predictor, given = self.shared.engine.predictor(), sampling(settings)
-        found, left_out = _attributions(predictor, before.video, before.kind, before.text, wanted, other, how, given.aggregation, given.seed)
+        found, left_out = _attributions(
+            predictor, before.video, before.kind, before.text, before.choices, wanted, other, how, given.aggregation, given.seed
+        )
         return self.show(session, replace(before, found=found, left_out=left_out), sorted_how)
 
     def resort(self, session: Session, sorted_how: str) -> Updates:
@@ -147,7 +159,8 @@ class _Explaining:
     def choose_kind(self, session: Session, what: str) -> Updates:
         session.results.pop("attribution", None)
         target, versus = self.asked.answers
-        return {target: gr.Dropdown(visible=what != FITS), versus: gr.Dropdown(visible=what == WHY_NOT), **self.cleared()}
+        shown = {self.asked.choices: gr.Textbox(visible=what != FITS)}
+        return shown | {target: gr.Dropdown(visible=what != FITS), versus: gr.Dropdown(visible=what == WHY_NOT), **self.cleared()}
 
     def open_clip(self, session: Session, event: Any) -> Updates:
         last, n = _last(session), int(event.clip)
@@ -170,24 +183,25 @@ def _sampled(given: Any) -> dict[str, Any]:
 
 
 def _attributions(
-    predictor: "Predictor", video: "EncodedVideo", kind: str, text: str, target: str | None, versus: str | None, method: str, aggregation: str,
-    seed: int,
+    predictor: "Predictor", video: "EncodedVideo", kind: str, text: str, choices: tuple[str, ...], target: str | None, versus: str | None,
+    method: str, aggregation: str, seed: int,
 ) -> "tuple[Attribution, Attribution]":  # fmt: skip
     """By the method wanted, and by leaving one clip out.  Raises ValueError where "why not" lacks the other answer."""
     from clipbert.attribution import attribute
 
     if kind == WHY_NOT and not versus:
         raise ValueError("name the other answer: why this one, rather than which?")
-    score: dict[str, Any] = {"task": "match"} if kind == FITS else {"target": target or None, "versus": versus if kind == WHY_NOT else None}
+    wanted = {"target": target or None, "versus": versus if kind == WHY_NOT else None, "choices": choices or None}
+    score: dict[str, Any] = {"task": "match"} if kind == FITS else wanted
     found, left_out = (
         attribute(predictor, video, text, method=name, aggregation=aggregation, seed=seed, **score) for name in (METHODS[method], METHODS[LEFT_OUT])
     )
     return found, left_out
 
 
-def _likeliest(predictor: "Predictor", video: "EncodedVideo", question: str, aggregation: str) -> list[str]:
+def _likeliest(predictor: "Predictor", video: "EncodedVideo", question: str, choices: tuple[str, ...], aggregation: str) -> list[str]:
     """The likeliest answers, best first."""
-    found = predictor.answer(video, question, aggregation=aggregation)
+    found = predictor.answer(video, question, choices=choices or None, aggregation=aggregation)
     return [found.candidates[j] for j in found.scores.argsort(descending=True)[:ANSWERS_LISTED].tolist()]
 
 
