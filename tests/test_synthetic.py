@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from clipbert.data.examples import read_examples
-from clipbert.data.questions import ANSWERS, LESSONS, NUMBERS, SETTINGS, SHORT_LESSONS, STILL_LESSONS, TASKS, rows, singleqa
+from clipbert.data.questions import ANSWERS, LESSONS, NUMBERS, SETTINGS, SHORT_LESSONS, STILL_LESSONS, TASKS, motionqa, rows, singleqa
 from clipbert.data.shapes import ACTIONS, COLORS, DIRECTIONS, SHAPES, SLIDE, Act, Figure, box, fits
 from clipbert.data.stories import make_short, make_still, make_story
 from clipbert.data.synthetic import SHORTS_PER_VIDEO, SPLITS, STILLS_PER_VIDEO, make_dataset
@@ -161,6 +161,12 @@ def test_the_first_lesson_asks_for_color_and_shape_of_what_stands_alone() -> Non
     for story in LESSON_STORIES["still"]:
         types = sorted(row["answer_type"] for row in singleqa(story))
         assert types == (["color", "object"] if len(story.scenes[0].figures) == 1 else [])
+
+
+def test_the_motion_lesson_asks_only_what_no_single_frame_tells() -> None:
+    taught = [row for story in LESSON_STORIES["short"] for row in motionqa(story)]
+    assert {row["needs"] for row in taught} == {"motion", "order"}
+    assert {row["answer"] for row in taught} == {*ACTIONS, "slide", *DIRECTIONS}
 
 
 @pytest.mark.parametrize("size", [(160, 120), (120, 160)])

@@ -233,6 +233,11 @@ def shorts(story: Story) -> list[Row]:
     return captions(story, random.Random())
 
 
+def motionqa(story: Story) -> list[Row]:
+    """What a short's one actor does and which way it slides: among other questions, these are too few for motion ever to be learned."""
+    return [row for row in shortqa(story) if row["answer"] in (*ACTIONS, "slide", *DIRECTIONS)]
+
+
 def shortqa(story: Story) -> list[Row]:
     """All that frameqa, openqa and direction could ask about a short."""
     asked = [row for rows_of_type in _frame_rows(story) for row in rows_of_type]
@@ -254,7 +259,9 @@ TASKS: dict[str, Callable[[Story, random.Random], list[Row]]] = {
 }  # fmt: skip
 """Files of rows about the videos, one for each split."""
 STILL_LESSONS: dict[str, Callable[[Story], list[Row]]] = {"stills": stills, "singleqa": singleqa, "stillqa": stillqa}
-SHORT_LESSONS: dict[str, Callable[[Story], list[Row]]] = {"shorts": shorts, "shortqa": shortqa, "shortchoice": shortchoice}
+SHORT_LESSONS: dict[str, Callable[[Story], list[Row]]] = {
+    "shorts": shorts, "motionqa": motionqa, "shortqa": shortqa, "shortchoice": shortchoice,
+}  # fmt: skip
 LESSONS = STILL_LESSONS | SHORT_LESSONS
 """Files of rows about what is beside the videos."""
 
