@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import secrets
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -139,10 +140,20 @@ def explain(error: Exception) -> str:
         return SERVER_PATH.sub(r"\1", " ".join(str(error).split()))
     if isinstance(error, MemoryError) or any(words in str(error).lower() for words in ("out of memory", "can't allocate memory")):
         log.error("out of memory", exc_info=error)
+        _free_memory(error)
         return "there is not enough memory for this; lower Clips (N_test) or Frames per clip (T) in the settings, then ask again."
     number = secrets.token_hex(4)
     log.error("error %s", number, exc_info=error)
     return f"something went wrong that is not your fault (error {number}); the server's log has the details under this number."
+
+
+def _free_memory(error: Exception) -> None:
+    """Give back what the failed work still holds, so that the next call finds room."""
+    import torch
+
+    traceback.clear_frames(error.__traceback__)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def explained(function: Callable[..., Any]) -> Callable[..., Any]:

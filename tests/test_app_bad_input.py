@@ -7,6 +7,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import weakref
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -188,6 +189,23 @@ def test_after_a_lack_of_memory_the_next_question_is_answered(client: Any, app_p
         patch.setattr(app_predictor.model, "score", full)
         assert "not enough memory" in told(client, VIDEO, "does it fit?")
     assert ask(client, VIDEO, "does it fit?")["answer"]
+
+
+def test_a_lack_of_memory_gives_back_what_the_failed_work_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    emptied, held = [], []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append([reference() for reference in held]))
+
+    def full() -> None:
+        large = torch.zeros(9)
+        held.append(weakref.ref(large))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    try:
+        full()
+    except torch.OutOfMemoryError as error:
+        assert "not enough memory" in explain(error)
+    assert emptied == [[None]]
 
 
 @pytest.fixture
