@@ -12,19 +12,22 @@ from clipbert.video import Video
 from clipbert.viz.strip import frame_image_within
 
 PLAYABLE = {".mp4": ("h264", "vp9", "av1"), ".m4v": ("h264",), ".mov": ("h264",), ".webm": ("vp8", "vp9", "av1")}
+ENCODER = "libx264"
 LONGEST_SECONDS = 60
 LONGER_SIDE = 480
 
 
 def preview(path: Path, folder: Path) -> Path | None:
-    """`path` itself if browsers play it, else an MP4 made from it in `folder`; None for a video too long to convert at once.
+    """`path` itself if browsers play it, else an MP4 made from it in `folder`.
+
+    None for a video too long to convert at once, and where this build of PyAV cannot write H.264.
 
     Raises VideoError.
     """
     if _plays(path):
         return path
     timeline, _ = source_of(path, None).timeline()
-    if timeline.duration > LONGEST_SECONDS:
+    if timeline.duration > LONGEST_SECONDS or ENCODER not in av.codecs_available:
         return None
     made = folder / f"{content_hash(path)[:32]}.mp4"
     if not made.is_file():
@@ -54,7 +57,7 @@ def _convert(path: Path, times: list[float], out: Path) -> None:
             for frame, time in zip(video.frames_at(times[start : start + 32]).frames, times[start : start + 32], strict=True):
                 image = _even(frame_image_within(frame, LONGER_SIDE))
                 if stream is None:
-                    stream = output.add_stream("libx264", rate=30, options={"preset": "veryfast", "crf": "26", "threads": "1"})
+                    stream = output.add_stream(ENCODER, rate=30, options={"preset": "veryfast", "crf": "26", "threads": "1"})
                     stream.width, stream.height, stream.pix_fmt = *image.size, "yuv420p"
                     stream.codec_context.time_base = Fraction(1, 1000)
                 picture = av.VideoFrame.from_image(image)

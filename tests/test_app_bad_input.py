@@ -86,6 +86,7 @@ def still(path: Path) -> Path:
         ("wide.mp4", lambda path: write_video(path, size=(16, 160))),
         ("rotated.mp4", lambda path: rotate(write_video(path), 90)),
         ("moving.gif", lambda path: write_video(path, codec="gif", pix_fmt="rgb8", num_frames=8, fps=10)),
+        ("hevc.mkv", lambda path: write_video(path, codec="libx265")),
         ("one-frame.mp4", lambda path: write_video(path, num_frames=1)),
         ("uneven.mp4", lambda path: write_video(path, num_frames=6, pts=[0, 100, 900, 1000, 4000, 9000])),
         ("unusual name é 🦖.mp4", write_video),

@@ -72,6 +72,14 @@ def test_a_playable_video_is_its_own_preview_and_a_gif_becomes_an_mp4(tmp_path: 
         assert converted.num_frames == original.num_frames and converted.duration == pytest.approx(original.duration, abs=0.12)
 
 
+def test_what_no_browser_plays_becomes_an_mp4_where_it_can_be_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hevc = write_video(tmp_path / "a.mkv", codec="libx265", num_frames=6)
+    made = preview(hevc, tmp_path / "made")
+    assert made is not None and preview(made, tmp_path) == made
+    monkeypatch.setattr("app.preview.ENCODER", "not in this build")
+    assert preview(write_video(tmp_path / "b.mkv", codec="libx265", num_frames=7), tmp_path / "made") is None
+
+
 def test_untrained_weights_are_recognised_and_trained_ones_are_not() -> None:
     predictor = make_predictor()
     assert is_untrained(predictor)
