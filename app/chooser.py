@@ -11,6 +11,9 @@ from app.preview import preview
 from app.shared import Shared, Updates, notice_html
 from app.state import Session
 from clipbert.source import source_of
+from clipbert.viz.style import clock
+
+LONG_SECONDS = 600
 
 
 def video_chooser(shared: Shared) -> None:
@@ -31,6 +34,9 @@ def video_chooser(shared: Shared) -> None:
         shown = {shared.player: str(playable) if playable else None, shared.video_changed: f"{time.time_ns()}"}
         if playable is None:
             shown[notice] = notice_html(f"your browser cannot play {session.name}; the model can still look at it, and shows its clips.", "note")
+        elif (seconds := source_of(video, None).timeline()[0].duration) > LONG_SECONDS:
+            told = f"this video lasts {clock(seconds)}, and the clips see little of it: the Sampling tab tells how much."
+            shown[notice] = notice_html(f"{told} Trim it to the part you ask about.", "note")
         return shown
 
     def own(session: Session, path: str | None) -> Updates:

@@ -156,7 +156,8 @@ def warnings(clips: Sequence[ClipTimes], timeline: Timeline, *, num_frames: int,
         found.append(f"{repeated} of {len(indices)} frames are fed more than once.")
     seen = coverage(clips, timeline)
     if seen.fraction < 0.05:
-        found.append(f"Sparse: {100 * seen.fraction:.1f} % of {timeline.duration:,.0f} s is seen; more clips see more of it.")
+        share = f"{seen.fraction * timeline.duration:,.2f} s of {timeline.duration:,.0f} s are seen, {100 * seen.fraction:.1f} %"
+        found.append(f"Sparse: {share}. More clips see more of it; or trim the video to the part you ask about.")
     return found
 
 

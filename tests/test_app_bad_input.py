@@ -20,7 +20,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 from test_app import open_file
-from videos import rotate, write_sound, write_video
+from videos import repeat_packets, rotate, write_sound, write_video
 
 from app.app import clear_abandoned
 from app.chooser import limit_html
@@ -207,6 +207,29 @@ def test_a_lack_of_memory_gives_back_what_the_failed_work_held(monkeypatch: pyte
     except torch.OutOfMemoryError as error:
         assert "not enough memory" in explain(error)
     assert emptied == [[None]]
+
+
+def test_of_a_film_of_two_hours_the_first_clip_is_shown_soon_and_a_trim_advised(page: Any, tmp_path: Path) -> None:
+    minute = write_video(tmp_path / "minute.mp4", num_frames=300, fps=5, gop=250, size=(36, 64), options={"crf": "51"})  # below the limit of uploads
+    film = repeat_packets(minute, tmp_path / "film.mp4", 120)
+    before = resident_bytes()
+    open_file(page, film)
+    page.wait_for_selector("#video-notice .notice:has-text('this video lasts 2:00:00.0')")
+    assert "Trim it to the part you ask about" in page.inner_text("#video-notice")
+    page.fill("#question textarea", "what is it about?")
+    start = time.monotonic()
+    page.click("#ask")
+    page.wait_for_selector("#clips .clip-card")
+    assert time.monotonic() - start < 20  # 5 s on a calm machine
+    page.wait_for_function("document.querySelector('#answer .state')?.innerText == 'after all 4 clips'")
+    assert resident_bytes() - before < 200e6
+    page.click("#tab-sampling-button")
+    page.wait_for_selector("#sampling-warnings .chip:has-text('of 7,200 s are seen')")
+
+
+def resident_bytes() -> int:
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_counts_tell_fed_from_different_frames() -> None:
         ({"num_frames": 30}, "The video lasts 10.00 s, a clip 15.00 s: the last frame is repeated."),
         ({"num_clips": 16}, "Clips overlap: 16 clips of 1.00 s are 16.0 s, the video has 10.0 s."),
         ({"num_frames": 16, "fps": 100.0}, "are fed more than once."),
-        ({"num_clips": 1, "num_frames": 1, "fps": 4.0}, "Sparse: 2.5 % of 10 s is seen"),
+        ({"num_clips": 1, "num_frames": 1, "fps": 4.0}, "Sparse: 0.25 s of 10 s are seen, 2.5 %. More clips see more of it; or trim"),
     ],
 )
 def test_what_does_not_suit_the_video_is_said(settings: dict[str, float], said: str) -> None:
