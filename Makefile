@@ -35,13 +35,15 @@ bench: $(READY)
 	$(BIN)/python benchmarks/decode.py
 
 # the model `synthetic` from random weights into runs/synthetic; a lesson that is done is not repeated
-synthetic-model: runs/synthetic_videos/step_00001200
+synthetic-model: runs/synthetic_videos/step_00000800
 	$(BIN)/python train/calibrate.py --model $< --out runs/synthetic --videos data/synthetic --questions data/synthetic/openqa_val.jsonl \
 		data/synthetic/frameqa_val.jsonl --num-clips 16 --num-frames 4 --fps 8
 
-runs/synthetic_videos/step_00001200: runs/synthetic_shorts/step_00002500
-runs/synthetic_shorts/step_00002500: runs/synthetic_stills/step_00003000
-runs/synthetic_stills/step_00003000: data/synthetic/README.md
+runs/synthetic_videos/step_00000800: runs/synthetic_shorts/step_00002000
+runs/synthetic_shorts/step_00002000: runs/synthetic_motion/step_00001200
+runs/synthetic_motion/step_00001200: runs/synthetic_stills/step_00002500
+runs/synthetic_stills/step_00002500: runs/synthetic_singles/step_00002500
+runs/synthetic_singles/step_00002500: data/synthetic/README.md
 runs/synthetic_%:
 	$(BIN)/python train/train.py --config train/configs/$(notdir $(patsubst %/,%,$(dir $@))).yaml
 
