@@ -14,7 +14,7 @@ from clipbert.config import ClipBertConfig
 from clipbert.predict import Predictor
 from train.anchor import ends, scores
 from train.bootstrap import interval_of_gain
-from train.calibrate import Answered, best_temperature, confidence_floor, log_odds_of, main, retrieval_weight
+from train.calibrate import Answered, best_temperature, calibrate_answers, confidence_floor, log_odds_of, main, retrieval_weight
 
 
 def drawn_answers(sharpness: float) -> Answered:
@@ -35,6 +35,12 @@ def test_the_floor_is_the_lowest_confidence_that_is_right_often_enough() -> None
     assert confidence_floor(confidence, right, 0.75) == pytest.approx(0.25)
     assert confidence_floor(confidence, right, 1.0) == pytest.approx(0.45)
     assert confidence_floor(confidence, 0 * right, 0.5) == 1.0
+
+
+def test_of_a_model_that_is_never_sure_no_share_of_right_answers_is_told() -> None:
+    settings = {"kind": "classifier"}
+    found = calibrate_answers(settings, Answered([torch.zeros(1, 4)] * 8, torch.full((8,), 3)), "lse", 0.75)
+    assert settings["abstain_below"] == 1.0 and found["sure"] == 0.0 and "right where sure" not in found
 
 
 def test_a_cross_encoder_that_says_nothing_gets_no_weight_and_one_that_knows_gets_some() -> None:

@@ -136,13 +136,14 @@ def calibrate(
     predictor, found = Predictor(model, processor, dtype="auto"), {}
     for kind, examples in (("classifier", questions), ("multiple_choice", choices)):
         if kind in kinds and examples:
-            found[kinds[kind]] = _answers(heads[kinds[kind]], ask(predictor, examples, store), how, precision)
+            found[kinds[kind]] = calibrate_answers(heads[kinds[kind]], ask(predictor, examples, store), how, precision)
     if "contrastive" in kinds and captions:
         found["match"] = _match(model, kinds, *match_scores(predictor, captions, store), seed)
     return found
 
 
-def _answers(settings: dict[str, Any], answered: Answered, how: str, precision: float) -> dict[str, float]:
+def calibrate_answers(settings: dict[str, Any], answered: Answered, how: str, precision: float) -> dict[str, float]:
+    """Set a head's temperature and floor; what was found, without "right where sure" if it never is."""
     temperature = best_temperature(answered, how)
     confidence, best = answered.pooled(temperature, how).softmax(dim=1).max(dim=1)
     right = (best == answered.labels).float()
@@ -151,7 +152,9 @@ def _answers(settings: dict[str, Any], answered: Answered, how: str, precision: 
     if settings["kind"] == "classifier":
         floor = settings["abstain_below"] = confidence_floor(confidence, right, precision)
         sure = confidence >= floor
-        found |= {"abstain_below": floor, "sure": float(sure.float().mean()), "right where sure": float(right[sure].mean())}
+        found |= {"abstain_below": floor, "sure": float(sure.float().mean())}
+        if sure.any():
+            found["right where sure"] = float(right[sure].mean())
     return found
 
 
