@@ -10,7 +10,8 @@ from app.gallery import names_of
 from app.shared import Shared
 from app.table_results import committed, imported
 from clipbert.config import check_known
-from clipbert.cost import CostSettings, measure, sizes_up_to
+from clipbert.cost import measure, sizes_up_to
+from clipbert.cost_settings import CostSettings
 from clipbert.per_clip import find_device
 from clipbert.results import cost_result, search_result, tables_result
 from clipbert.retrieval import VideoIndex

@@ -1,8 +1,9 @@
 """One video at every N_test: what is asked again from saved logits, without the model."""
 
 import html
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from clipbert.aggregation import AGGREGATIONS
 from clipbert.config import SamplingConfig
-from clipbert.sweep import SweepRow, sweep_rows
+from clipbert.sweep import Spent, SweepRow, sweep_rows
 
 if TYPE_CHECKING:
     from clipbert.predict import Predictor
@@ -29,6 +30,7 @@ class Sweep:
     """N_test -> float[N, K]"""
     note: str
     planned: tuple[int, ...]
+    spent: dict[int, Spent] = field(default_factory=dict)
 
     def rows(self) -> list[SweepRow]:
         """The answer and its probability at each N_test and aggregation."""
@@ -48,13 +50,16 @@ def sweep_stream(
     predictor: "Predictor", video: Path, question: str, choices: Sequence[str] | None, wanted: SamplingConfig, sizes: Sequence[int]
 ) -> Iterator[Sweep]:
     """The sweep after each N_test; under policies that nest each one only adds the clips that the ones before lacked."""
-    sweep = Sweep(question, predictor.model.name, (), {}, "", tuple(sizes))
-    for k in range(1, len(sizes) + 1):
+    sweep, seen = Sweep(question, predictor.model.name, (), {}, "", tuple(sizes)), set[str]()
+    for k, size in enumerate(sizes, 1):
+        start = time.perf_counter()
         parts, note = predictor.encode_sweep(
             video, sizes=sizes[:k], num_frames=wanted.num_frames, fps=wanted.fps, policy=wanted.policy, seed=wanted.seed
         )  # fmt: skip
-        candidates, logits = predictor.candidate_logits(parts[sizes[k - 1]], question, choices)
-        sweep = replace(sweep, candidates=candidates, logits={**sweep.logits, sizes[k - 1]: logits}, note=note)
+        candidates, logits = predictor.candidate_logits(parts[size], question, choices)
+        spent = Spent(time.perf_counter() - start, sum(key in seen for key in parts[size].clip_keys))
+        seen |= set(parts[size].clip_keys)
+        sweep = replace(sweep, candidates=candidates, logits={**sweep.logits, size: logits}, note=note, spent={**sweep.spent, size: spent})
         yield sweep
 
 

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from clipbert.cost_point import CostSettings, cost_config, inputs_of, loss_of, model_of
+from clipbert.cost_parts import STEP_PARTS
+from clipbert.cost_settings import CostSettings, cost_config, inputs_of, loss_of, model_of
 from clipbert.paper import figure_points, table_part
 
 SIZES = (1, 2, 4, 8, 16)
@@ -46,10 +47,13 @@ class CostPoint:
     bytes_per_video: float | None = None
     max_batch: int | None = None
     error: str = ""
+    parts: dict[str, float] = field(default_factory=dict)
+    """Median milliseconds of decode, cnn, transformer, head and backward."""
 
     def row(self) -> dict[str, Any]:
         """Flat, for a table, a data frame or JSON."""
-        return asdict(self.settings) | {name: value for name, value in vars(self).items() if name != "settings"}
+        own = {name: value for name, value in vars(self).items() if name not in ("settings", "parts")}
+        return asdict(self.settings) | own | {f"{part}_ms": self.parts.get(part) for part in ("decode", *STEP_PARTS)}
 
 
 def sizes_up_to(largest: int) -> list[int]:

@@ -17,6 +17,17 @@ class SweepRow:
     aggregation: str
     answer: str
     score: float
+    margin: float = 0.0
+    """Of the answer's probability over that of the next."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one N_test of a sweep took beyond those before it."""
+
+    seconds: float
+    num_reused: int
+    """Clips that a smaller N_test had encoded."""
 
 
 def sweep_rows(logits: Mapping[int, Float[Tensor, "N K"]], candidates: tuple[str, ...]) -> list[SweepRow]:
@@ -25,5 +36,6 @@ def sweep_rows(logits: Mapping[int, Float[Tensor, "N K"]], candidates: tuple[str
     for size, of_clips in logits.items():
         for how in AGGREGATIONS:
             scores = aggregate(of_clips[None], how)[0].softmax(dim=-1)
-            rows.append(SweepRow(size, how, candidates[int(scores.argmax())], float(scores.max())))
+            best, *others = scores.topk(min(2, len(scores))).values.tolist()
+            rows.append(SweepRow(size, how, candidates[int(scores.argmax())], best, best - sum(others)))
     return rows

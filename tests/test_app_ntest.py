@@ -48,6 +48,13 @@ def test_the_pooling_slider_has_its_pictures(swept: Any) -> None:
     swept.wait_for_selector("#responsibility-plot .js-plotly-plot")
 
 
+def test_policies_have_a_panel_each_and_stop_between_points(tab: Any) -> None:
+    tab.click("#policies button")
+    tab.click("#policies-compare")
+    tab.wait_for_function("document.querySelectorAll('#ntest-panels-plot .subplot').length >= 3")
+    assert {"paper", "official", "centered"} <= set(tab.inner_text("#ntest-panels-plot").split())
+
+
 def test_an_empty_question_is_refused(tab: Any) -> None:
     tab.fill("#sweep-question textarea, #sweep-question input", " ")
     tab.click("#sweep")

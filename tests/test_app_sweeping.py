@@ -10,7 +10,7 @@ from videos import write_video
 
 from app.scoring import Scores, score_stream, uploaded_set
 from app.sweeping import Sweep, matrix_html, sizes_with, sweep_stream
-from clipbert.aggregation import AGGREGATIONS
+from clipbert.aggregation import AGGREGATIONS, aggregate
 from clipbert.config import SamplingConfig
 from clipbert.evaluate import evaluate
 from clipbert.predict import Predictor
@@ -39,6 +39,17 @@ def test_the_last_step_equals_the_packages_sweep(predictor: Predictor, steps: li
 def test_a_sweep_streams_one_size_after_the_other(steps: list[Sweep]) -> None:
     assert [tuple(step.logits) for step in steps] == [(1,), (1, 2), (1, 2, 4)]
     assert [step.finished for step in steps] == [False, False, True]
+
+
+def test_a_size_tells_its_seconds_and_the_clips_that_smaller_ones_had_encoded(steps: list[Sweep]) -> None:
+    assert [spent.num_reused for spent in steps[-1].spent.values()] == [0, 1, 2]  # the official policy nests
+    assert all(spent.seconds > 0 for spent in steps[-1].spent.values())
+
+
+def test_the_margin_is_over_the_next_answer(steps: list[Sweep]) -> None:
+    for row in steps[-1].rows():
+        scores = aggregate(steps[-1].logits[row.num_clips][None], row.aggregation)[0].softmax(dim=-1).sort(descending=True).values
+        assert row.margin == pytest.approx(float(scores[0] - scores[1]), abs=1e-6)
 
 
 def test_under_a_policy_that_nests_no_frame_passes_the_cnn_twice() -> None:

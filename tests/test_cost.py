@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from clipbert import cost, cost_point
+from clipbert import cost
 from clipbert.cli import main
 from clipbert.cost import CostPoint, fit_line, measure, panels, predict_cost
-from clipbert.cost_point import CostSettings, inputs_of, largest, loss_of, measured, model_of
+from clipbert.cost_parts import STEP_PARTS, part_costs
+from clipbert.cost_point import largest, measured
+from clipbert.cost_settings import CostSettings, inputs_of, loss_of, model_of
 
 QUICK = CostSettings(batch_size=2, image_size=64, warmup=0, repeats=2)
 
@@ -55,6 +57,19 @@ def test_the_papers_sizes_cost_what_arithmetic_says() -> None:
 def test_a_measured_point_has_finite_positive_numbers(text_length: int) -> None:
     found = measured(replace(QUICK, text_length=text_length))
     assert found["milliseconds"] > 0 and found["spread"] >= 0 and found["peak_bytes"] > 1e6 and found["num_threads"] >= 1
+
+
+def test_the_parts_of_a_measured_step_sum_to_it() -> None:
+    found = measured(replace(QUICK, repeats=1))
+    assert sum(found["parts"][part] for part in STEP_PARTS) == pytest.approx(found["milliseconds"]) and found["parts"]["decode"] > 0
+
+
+def test_parameters_and_macs_of_the_parts_sum_to_those_of_the_model() -> None:
+    parts = {found.part: found for found in part_costs(QUICK, {})}
+    whole = predict_cost(QUICK)
+    assert sum(found.parameters or 0 for found in parts.values()) == whole.parameters
+    assert sum(2 * (parts[name].macs or 0) for name in STEP_PARTS) == whole.training_flops
+    assert parts["decode"].macs is None and parts["backward"].parameters is None
 
 
 def test_points_come_one_by_one_and_the_shared_one_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,5 +176,5 @@ def test_bad_input_gets_one_line_and_exit_2(argv: list[str], message: str, capsy
 
 
 def test_the_measured_model_is_seeded() -> None:
-    a, b = (cost_point.model_of(QUICK, torch.device("cpu")).state_dict() for _ in range(2))
+    a, b = (model_of(QUICK, torch.device("cpu")).state_dict() for _ in range(2))
     assert all(torch.equal(a[name], b[name]) for name in a)

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_cost import QUICK
 from test_cost import point as cost_point
 
 from clipbert.aggregation import aggregate, shapley
 from clipbert.cost import panels
 from clipbert.edits import Change
 from clipbert.sampling import POLICIES, coverage, sample_clips
-from clipbert.sweep import SweepRow
+from clipbert.sweep import Spent, SweepRow
 from clipbert.types import Attribution, Prediction, Timeline
 from clipbert.viz import figures
+from clipbert.viz.chart import Reference
 from clipbert.viz.style import LOOKS, THEMES, clock, plain
 
 EVIL = '<img src=x onerror="alert(1)">{0} $x$ & "q"'
@@ -35,6 +37,7 @@ LOGITS = torch.tensor([[0.0, 3.0, 1.0], [2.0, 0.0, 0.0], [1.0, 4.0, 0.0], [0.0, 
 PREDICTION = predict(LOGITS)
 SWEEP = [SweepRow(n, how, EVIL if n == 1 else "red", 0.5 + n / 100) for n in (1, 2, 4) for how in ("mean", "max", "lse")]
 DRAWS = figures.training_draws(TIMELINE, num_clips=2, num_frames=2, fps=2.0, num_draws=50)
+PARTS = {"decode": 9.0, "cnn": 1.0, "transformer": 2.0, "head": 0.5, "backward": 4.0}
 COSTS = ((1, 1), (2, 1), (4, 1), (1, 2), (1, 4))
 CHARTS = {
     "answers": figures.answer_bars(PREDICTION, model=EVIL),
@@ -47,6 +50,7 @@ CHARTS = {
     "over clips": figures.answer_over_clips(PREDICTION, model=EVIL),
     "logits": figures.logits_heat(PREDICTION, model=EVIL),
     "curve": figures.ntest_curve(SWEEP, model=EVIL, note=EVIL),
+    "panels": figures.ntest_panels({EVIL: SWEEP, "paper": SWEEP, "dense": SWEEP, "random": SWEEP}, model=EVIL, spent={EVIL: {1: Spent(0.5, 0)}}),
     "matrix": figures.ntest_matrix(SWEEP, model=EVIL, num_clips=4, aggregation="lse"),
     "pooling": figures.pooling_heat(torch.randn(3, 2, generator=torch.Generator().manual_seed(0)), ("red", EVIL), sharpness=2.0, model=EVIL),
     "responsibility": figures.responsibility_bars(torch.eye(2), ("red", EVIL), sharpness=1.0, model=EVIL),
@@ -62,6 +66,7 @@ CHARTS = {
     "ranking": figures.retrieval_ranking([figures.Ranked(EVIL, 1.0, 0, 1), figures.Ranked(EVIL, -1.0, 2, 3)], EVIL, model=EVIL),
     **{f"cost {panel.letter}": figures.cost_panel(panel, model=EVIL) for panel in panels([cost_point(n, t) for n, t in COSTS])},
     "largest batch": figures.cost_panel(panels([cost_point(n, 1, max_batch=64 // n) for n in (1, 2, 4)])[0], model=EVIL),
+    "breakdown": figures.cost_breakdown(QUICK, [cost_point(n, 1, parts=PARTS) for n in (1, 2)], model=EVIL),
     "ranks": figures.rank_histogram([1, 1, 3, 12], num_videos=20, model=EVIL),
 }  # fmt: skip
 NO_MODEL = ("timeline", "positions", "coverage", "gaps")
@@ -214,6 +219,21 @@ def test_the_matrix_outlines_the_cells_that_differ_from_the_setting() -> None:
     assert sorted((round(s.x0 + 0.46), round(s.y0 + 0.44)) for s in shapes) == [(0, 0), (1, 0), (2, 0)]
 
 
+def test_panels_share_one_scale_and_one_legend() -> None:
+    figure = figures.screen_figure(CHARTS["panels"])
+    axes = {figure.layout[trace.yaxis.replace("y", "yaxis")].matches for trace in figure.data}
+    assert len({trace.yaxis for trace in figure.data}) == 4 and len(axes - {None}) == 1
+    assert sum(bool(trace.showlegend) for trace in figure.data) == 3
+    printed = figures.print_figure(CHARTS["panels"])
+    assert len({axes.get_ylim() for axes in printed.axes if axes.get_visible()}) == 1 and len(printed.legends[0].get_texts()) == 3
+
+
+def test_a_point_of_a_sweep_tells_its_margin_its_seconds_and_what_it_reused() -> None:
+    chart = figures.ntest_curve([SweepRow(4, "lse", "red", 0.7, 0.5)], model="m", spent={4: Spent(1.25, 3)})
+    (hover,) = figures.screen_figure(chart).data[0].customdata
+    assert hover == "N_test = 4, lse<br>red: 70.0 %, 50.0 points ahead of the next<br>1.25 s, 3 of 4 clips reused"
+
+
 def test_aggregations_differ_in_colour_marker_and_dash() -> None:
     lines = figures.screen_figure(CHARTS["curve"]).data
     for looks in ([t.line.color for t in lines], [t.line.dash for t in lines], [t.marker.symbol for t in lines]):
@@ -338,6 +358,25 @@ def test_the_papers_largest_batches_are_hollow_and_only_beside_a_largest_batch()
 
 def test_a_cost_panel_tells_its_line_and_what_the_paper_gained() -> None:
     assert "line 5 + 10 N_train ms, R² 1.000" in CHARTS["cost b"].caption and "the paper's R@1: 12.7 % at 1" in CHARTS["cost b"].caption
+
+
+def test_the_papers_recall_has_an_axis_of_its_own_beside_time_alone() -> None:
+    (recall,) = [mark for mark in CHARTS["cost d"].marks if isinstance(mark, Reference) and mark.on_right]
+    assert (recall.rows[0]["num_frames"], recall.rows[0]["recall_at_1_percent"]) == (1, 10.2)
+    assert CHARTS["cost d"].right is not None and CHARTS["cost a"].right is None
+
+
+def test_the_line_of_the_fit_passes_through_points_that_lie_on_it() -> None:
+    (line,) = [mark for mark in CHARTS["cost b"].marks if isinstance(mark, Reference) and not mark.on_right]
+    measured = {row["num_clips"]: row["milliseconds_ms"] for row in CHARTS["cost b"].rows}
+    ends = {round(row["num_clips"]): row["milliseconds_ms"] for row in (line.rows[0], line.rows[-1])}
+    assert ends == pytest.approx({n: measured[n] for n in (1, 4)}) and "R² 1.000" in line.name
+
+
+def test_parts_of_a_step_lie_one_after_the_other() -> None:
+    first = [row for row in CHARTS["breakdown"].rows if row["point"] == "N_train = 1, T = 1"]
+    assert [row["start_ms"] for row in first] == [0, 9, 10, 12, 12.5]
+    assert [row["part"] for row in first] == ["decode", "CNN", "transformer", "head and loss", "backward"]
 
 
 def test_a_cost_panel_needs_a_point() -> None:

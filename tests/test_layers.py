@@ -34,8 +34,8 @@ LAYERS = (
     ),
     ("per_clip", "encoding", "convert", "initialise", "data.check"),
     ("predict", "evaluate"),
-    ("index_file", "retrieval", "streaming", "edits", "cost_point", "cost"),
-    ("doctor", "attribution"),
+    ("index_file", "retrieval", "streaming", "edits", "cost_settings", "cost_parts", "cost_point", "cost"),
+    ("doctor", "attribution", "results", "batch"),
     (
         "viz.style",
         "viz.chart",
@@ -50,11 +50,12 @@ LAYERS = (
         "viz.figures",
         "viz.strip",
         "viz.report",
+        "viz.batch_report",
         "viz",
         "session",
         "session_file",
     ),
-    ("show", "results", "commands", "cli", "__main__", "__init__"),
+    ("show", "commands", "cli", "__main__", "__init__"),
 )
 LAYER = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 ONLY_IN = {

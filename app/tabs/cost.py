@@ -12,10 +12,11 @@ import gradio as gr
 from app.pictures import Picture, save_buttons
 from app.shared import Shared, Updates
 from app.state import Session
-from clipbert.cost import SIZES, CostPoint, CostSettings, measure, panels, sizes_up_to
+from clipbert.cost import SIZES, CostPoint, measure, panels, sizes_up_to
+from clipbert.cost_settings import CostSettings
 from clipbert.per_clip import find_device
 from clipbert.results import cost_result
-from clipbert.viz.figures import cost_panel
+from clipbert.viz.figures import cost_breakdown, cost_panel
 
 TITLE, PLACE = "Cost", 6
 MODELS = [("Small: 0.3 million parameters", "small"), ("The paper's sizes: much memory, and slow without a GPU", "paper")]
@@ -46,6 +47,7 @@ def build(shared: Shared) -> None:
             for letter in letters:
                 with gr.Column(min_width=560):
                     pictures[letter] = Picture(shared, f"cost-{letter}", notice)
+    pictures["parts"] = Picture(shared, "cost-parts", notice)
     with gr.Column(visible=False) as saving:
         save_buttons(shared, "cost", notice, {"csv": _write_csv, "json": _write_json})
 
@@ -67,7 +69,10 @@ def build(shared: Shared) -> None:
     def drawn(session: Session, settings: CostSettings, points: list[CostPoint]) -> Updates:
         shown = [panel for panel in panels(points) if any(getattr(point, panel.y) for point in panel.points)]
         name = f"{settings.model}, random weights"
-        return _updates(*(pictures[panel.letter].show(session, cost_panel(panel, model=name)) for panel in shown))
+        charts = {panel.letter: cost_panel(panel, model=name) for panel in shown}
+        if any(point.parts for point in points):
+            charts["parts"] = cost_breakdown(settings, points, model=name)
+        return _updates(*(pictures[place].show(session, chart) for place, chart in charts.items()))
 
     outputs = [state, saving, *(output for picture in pictures.values() for output in picture.outputs)]
     shared.on(go.click, run, [model, batch, largest, repeats], outputs, notice=notice, concurrency_id="cost")

@@ -1,8 +1,9 @@
 """N_test & aggregation: how the answer, or a score over many videos, depends on how many clips are seen and how they are pooled."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -11,13 +12,18 @@ from app.scoring import SYNTHETIC_VIDEOS, Scores, score_stream, synthetic_set, u
 from app.settings import sampling
 from app.shared import Shared, Updates
 from app.state import Session
-from app.sweeping import Sweep, matrix_html, sizes_with, sweep_stream
+from app.sweeping import SIZES, Sweep, matrix_html, sizes_with, sweep_stream
 from clipbert.aggregation import AGGREGATIONS
+from clipbert.sampling import POLICIES
 from clipbert.tasks import require_text
+
+if TYPE_CHECKING:
+    from clipbert.viz.figures import Chart
 
 TITLE, PLACE = "N_test & aggregation", 3
 NUM_CLIPS, AGGREGATION = 0, 4  # their places among the settings
 OWN_SET, BUNDLED_SET = "my videos", "synthetic videos, made here"
+COMPARED = ("paper", "official", "centered")
 SETS = (BUNDLED_SET, OWN_SET)
 CELL_CLICK = """element.addEventListener("click", (event) => {
   const cell = event.target.closest("button[data-clips]");
@@ -49,15 +55,14 @@ def build(shared: Shared) -> None:
         return {
             said: f'<p class="soft" role="status">model {sweep.model}; {sweep.note}{state}</p>',
             matrix: matrix_html(sweep, num_clips=num_clips, aggregation=aggregation),
-            **curve.show(session, ntest_curve(sweep.rows(), model=sweep.model, note=sweep.note)),
+            **curve.show(session, ntest_curve(sweep.rows(), model=sweep.model, note=sweep.note, spent=sweep.spent)),
         }
 
     def sweeps(session: Session, text: str, choices: str, *settings: Any) -> Iterator[Updates]:
         require_text(text, "question")
         session.stop.clear()
         wanted, video = sampling(settings), session.current_video()
-        given = [line.strip() for line in (choices or "").splitlines() if line.strip()] or None
-        for sweep in sweep_stream(shared.engine.predictor(), video, text, given, wanted, sizes_with(wanted.num_clips)):
+        for sweep in sweep_stream(shared.engine.predictor(), video, text, _answers(choices), wanted, sizes_with(wanted.num_clips)):
             if session.video != video:
                 return
             updates = show(session, sweep, wanted.num_clips, wanted.aggregation)
@@ -89,6 +94,7 @@ def build(shared: Shared) -> None:
     shared.on(shared.video_changed.change, other_video, outputs=outputs, notice=notice, show_progress="hidden")
     asked = shared.on(matrix.select, ask_so, outputs=[*chosen, shared.question, shared.tabs], notice=notice)
     asked.then(fn=None, js=ASK, api_visibility="private")
+    _policies(shared, question, listed)
     _when_it_matters(shared)
     _data_set(shared)
 
@@ -129,6 +135,49 @@ class _Explainer:
             **self.heat.show(session, pooling_heat(logits, sweep.candidates, **about)),
             **self.bars.show(session, responsibility_bars(logits, sweep.candidates, **about)),
         }
+
+
+def _policies(shared: Shared, question: gr.Textbox, listed: gr.Textbox) -> None:
+    """The same question at every N_test under each of the sampling policies chosen, a panel each."""
+    with gr.Accordion("The same under other sampling policies", open=False, elem_id="policies"):
+        notice = gr.HTML(elem_id="policies-notice")
+        wanted = gr.CheckboxGroup(list(POLICIES), value=list(COMPARED), label="Policies", elem_id="policies-wanted")
+        with gr.Row():
+            run, stop = gr.Button("Compare", variant="primary", elem_id="policies-compare"), gr.Button("Stop", elem_id="policies-stop")
+        said = gr.HTML(elem_id="policies-said")
+        panels = Picture(shared, "ntest-panels", notice)
+    shared.stops(stop)
+
+    def compare(session: Session, text: str, choices: str, names: list[str], *settings: Any) -> Iterator[Updates]:
+        require_text(text, "question")
+        if not names:
+            raise ValueError("no policy is chosen; tick at least one.")
+        session.stop.clear()
+        given, video, predictor, done = sampling(settings), session.current_video(), shared.engine.predictor(), dict[str, Sweep]()
+        for name in names:
+            for sweep in sweep_stream(predictor, video, text, _answers(choices), replace(given, policy=name), SIZES):
+                if session.video != video:
+                    return
+                done[name] = sweep
+                told = f"{name}: N_test {max(sweep.logits)}; {len(done)} of {len(names)} policies"
+                yield {said: f'<p class="soft" role="status">{told}</p>', **panels.show(session, panels_of(done))}
+                if session.stop.is_set():
+                    return
+
+    inputs, outputs = [question, listed, wanted, *shared.settings], [said, *panels.outputs]
+    shared.on(run.click, compare, inputs, outputs, notice=notice, concurrency_id="model")
+    shared.on(shared.video_changed.change, lambda session: {said: "", **panels.clear()}, outputs=outputs, notice=notice, show_progress="hidden")
+
+
+def panels_of(done: dict[str, Sweep]) -> "Chart":
+    from clipbert.viz.figures import ntest_panels
+
+    model = next(iter(done.values())).model
+    return ntest_panels({name: sweep.rows() for name, sweep in done.items()}, model=model, spent={name: sweep.spent for name, sweep in done.items()})
+
+
+def _answers(choices: str) -> list[str] | None:
+    return [line.strip() for line in (choices or "").splitlines() if line.strip()] or None
 
 
 def _when_it_matters(shared: Shared) -> None:

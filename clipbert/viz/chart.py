@@ -6,7 +6,7 @@ matplotlib, from the same rows, which are also its CSV and its table.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Row = dict[str, Any]
@@ -118,7 +118,20 @@ class Rule:
     label: str
 
 
-Mark = Bars | Lines | Points | Heat | Rule
+@dataclass(frozen=True)
+class Reference:
+    """A thin grey line to compare with: a fit, dashed, or numbers not measured here, dotted with hollow markers on an axis of their own."""
+
+    rows: Sequence[Row]
+    x: str
+    y: str
+    name: str
+    hover: str
+    on_right: bool = False
+    """Against the chart's `right` axis."""
+
+
+Mark = Bars | Lines | Points | Heat | Rule | Reference
 
 
 @dataclass(frozen=True)
@@ -138,6 +151,10 @@ class Chart:
     marks: tuple[Mark, ...]
     series: tuple[str, ...] = ()
     """All series in the order of their colours."""
+    panels: str = ""
+    """A column of which each value has a panel of its own, with lines alone, on the same axes."""
+    right: Axis | None = None
+    """Of what is measured in another unit."""
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -160,6 +177,16 @@ class Chart:
         """Which colour and look a series has."""
         return self.series.index(series) if series else 0
 
+    def panel_names(self) -> list[str]:
+        """The values of the column `panels`, in their order."""
+        return list(dict.fromkeys(row[self.panels] for row in self.rows))
+
+    def panel(self, name: str) -> "Chart":
+        """What lies in one of the panels."""
+        marks = tuple(replace(mark, rows=[row for row in mark.rows if row[self.panels] == name]) for mark in self.marks if isinstance(mark, Lines))
+        return replace(self, rows=[row for row in self.rows if row[self.panels] == name], marks=marks, panels="")
+
     @property
     def has_legend(self) -> bool:
-        return len({name for mark in self.marks if isinstance(mark, Bars | Lines | Points) for name, _ in self.groups(mark) if name}) > 1
+        named = {name for mark in self.marks if isinstance(mark, Bars | Lines | Points) for name, _ in self.groups(mark) if name}
+        return len(named | {mark.name for mark in self.marks if isinstance(mark, Reference)}) > 1

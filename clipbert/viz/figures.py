@@ -8,7 +8,7 @@ table for screen readers by `to_table(chart.rows)`.
 
 from clipbert.viz.answers import answer_bars, answer_changes, answer_over_clips, clip_contributions, clip_values, logits_heat, match_bars
 from clipbert.viz.chart import Chart
-from clipbert.viz.costs import cost_panel
+from clipbert.viz.costs import cost_breakdown, cost_panel
 from clipbert.viz.export import save, to_csv, to_table
 from clipbert.viz.prints import print_bytes, print_figure
 from clipbert.viz.rankings import Ranked, rank_histogram, retrieval_ranking
@@ -24,7 +24,7 @@ from clipbert.viz.sampling import (
     training_draws,
 )
 from clipbert.viz.screen import CONFIG, screen_figure, screen_html, untitled_figure
-from clipbert.viz.sweeps import CurvePoint, PaperPoint, dataset_curve, ntest_curve, ntest_matrix, pooling_heat, responsibility_bars
+from clipbert.viz.sweeps import CurvePoint, PaperPoint, dataset_curve, ntest_curve, ntest_matrix, ntest_panels, pooling_heat, responsibility_bars
 
 __all__ = [
     "CONFIG",
@@ -39,6 +39,7 @@ __all__ = [
     "answer_over_clips",
     "clip_contributions",
     "clip_values",
+    "cost_breakdown",
     "cost_panel",
     "dataset_curve",
     "draw_coverage",
@@ -48,6 +49,7 @@ __all__ = [
     "match_bars",
     "ntest_curve",
     "ntest_matrix",
+    "ntest_panels",
     "policy_lanes",
     "pooling_heat",
     "print_bytes",

@@ -1,6 +1,7 @@
 """Charts drawn by matplotlib, for paper: 3.3 or 6.9 inches wide, 8 points, fonts embedded; from the same rows as on screen."""
 
 import io
+import math
 import textwrap
 import warnings
 from typing import Any
@@ -14,7 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from clipbert.config import check_known
-from clipbert.viz.chart import Axis, Bars, Chart, Heat, Lines, Points, Row, Rule
+from clipbert.viz.chart import Axis, Bars, Chart, Heat, Lines, Points, Reference, Row, Rule
 from clipbert.viz.style import OUTLINE, POINTS, SIGNED, THEMES, UNSIGNED, WIDTHS, look, plain, text_on
 
 COLORS = THEMES["light"]
@@ -28,27 +29,60 @@ SETTINGS: Any = {
 SMALL = {"fontsize": POINTS - 2, "color": COLORS.text}
 LONGEST_NAME = 24
 ROW_INCHES = 0.2
+PANELS_IN_A_ROW, PANEL_INCHES = 3, 1.6
 
 
 def print_figure(chart: Chart, *, width: str = "page") -> Figure:
     """The chart as a matplotlib figure of the width of a "column" (3.3 inches) or a "page" (6.9)."""
     check_known("width", width, tuple(WIDTHS))
+    if chart.panels:
+        return _print_panels(chart, WIDTHS[width])
     num_rows = len(chart.y.order)
     with matplotlib.rc_context(SETTINGS):
         figure = Figure((WIDTHS[width], 1.0 + ROW_INCHES * num_rows if num_rows else 2.4), layout="constrained")
         axes = figure.add_subplot()
+        right = axes.twinx() if chart.right else axes
         for mark in chart.marks:
             if isinstance(mark, Rule):
                 axes.axvline(mark.at, color=COLORS.faint, linestyle="dashed", linewidth=0.8)
                 axes.annotate(mark.label, (mark.at, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", **SMALL)
             elif isinstance(mark, Heat):
                 _draw_heat(figure, axes, chart, mark)
+            elif isinstance(mark, Reference):
+                _draw_reference(right if mark.on_right else axes, mark)
             else:
                 for series, rows in chart.groups(mark):
                     _draw(axes, chart, mark, series, rows)
         _set_axis(axes, "x", chart.x)
         _set_axis(axes, "y", chart.y)
+        if chart.right:
+            _set_axis(right, "y", chart.right)
+            right.spines["right"].set_visible(True)
         _set_title(figure, axes, chart, WIDTHS[width])
+    return figure
+
+
+def _print_panels(chart: Chart, inches: float) -> Figure:
+    names = chart.panel_names()
+    columns = min(len(names), PANELS_IN_A_ROW)
+    lines = math.ceil(len(names) / columns)
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure((inches, 0.8 + PANEL_INCHES * lines), layout="constrained")
+        grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+        for n, axes in enumerate(grid.flat):
+            if n >= len(names):
+                axes.set_visible(False)
+                continue
+            part = chart.panel(names[n])
+            for mark in part.marks:
+                assert isinstance(mark, Lines)
+                for series, rows in part.groups(mark):
+                    _draw_line(axes, part, mark, series, rows)
+            axes.set_title(plain(names[n], LONGEST_NAME), fontsize=POINTS - 0.5)
+            _set_axis(axes, "x", chart.x)
+            _set_axis(axes, "y", chart.y)
+            axes.label_outer()
+        _set_title(figure, grid[0, 0], chart, inches)
     return figure
 
 
@@ -109,6 +143,14 @@ def _draw_points(axes: Axes, chart: Chart, mark: Points, series: str, rows: list
     _label_points(axes, mark.label, rows, xs, ys)
 
 
+def _draw_reference(axes: Axes, mark: Reference) -> None:
+    xs, ys = [row[mark.x] for row in mark.rows], [row[mark.y] for row in mark.rows]
+    axes.plot(
+        xs, ys, color=COLORS.faint, linewidth=0.8, linestyle="dotted" if mark.on_right else "dashed", marker="o" if mark.on_right else "",
+        markersize=3.5, markerfacecolor="none", label=plain(mark.name),
+    )  # fmt: skip
+
+
 def _label_points(axes: Axes, column: str, rows: list[Row], xs: list[float], ys: list[float]) -> None:
     for row, x, y in zip(rows if column else [], xs, ys, strict=False):
         axes.annotate(plain(row[column]), (x, y), (0, 4), textcoords="offset points", ha="center", **SMALL)
@@ -153,4 +195,5 @@ def _set_title(figure: Figure, axes: Axes, chart: Chart, inches: float) -> None:
     lines = textwrap.wrap(plain(chart.title), characters) + textwrap.wrap(plain(chart.subtitle), characters)
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=POINTS - 0.5)
     if chart.has_legend:
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False)
+        named = {name: handle for part in figure.axes for handle, name in zip(*part.get_legend_handles_labels(), strict=True)}
+        figure.legend(named.values(), named.keys(), loc="outside lower left", ncols=3, frameon=False)

@@ -8,8 +8,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 from plotly.colors import get_colorscale
+from plotly.subplots import make_subplots
 
-from clipbert.viz.chart import Axis, Bars, Chart, Heat, Lines, Points, Row, Rule
+from clipbert.viz.chart import Axis, Bars, Chart, Heat, Lines, Points, Reference, Row, Rule
 from clipbert.viz.style import OUTLINE, SIGNED, UNSIGNED, Theme, look, plain, text_on, theme_of
 
 CONFIG: dict[str, Any] = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"format": "svg"}}
@@ -18,17 +19,22 @@ LONGEST_NAME = 28
 LINE = 76
 ROW_PIXELS = 30
 BARE_TOP = 24  # pixels above the axes, where a label may stand
+PANELS_IN_A_ROW, PANEL_PIXELS = 3, 190
 
 
 def screen_figure(chart: Chart, *, theme: str = "light") -> go.Figure:
     """The chart as a Plotly figure; show it with `config=CONFIG`."""
     colors = theme_of(theme)
+    if chart.panels:
+        return _panels(chart, colors)
     figure = go.Figure(layout=_layout(chart, colors))
     for mark in chart.marks:
         if isinstance(mark, Rule):
             _draw_rule(figure, mark, colors)
         elif isinstance(mark, Heat):
             _draw_heat(figure, chart, mark, colors)
+        elif isinstance(mark, Reference):
+            figure.add_trace(_reference(mark, colors))
         else:
             for series, rows in chart.groups(mark):
                 if isinstance(mark, Bars):
@@ -52,6 +58,28 @@ def screen_html(chart: Chart, *, theme: str = "light") -> str:
     return screen_figure(chart, theme=theme).to_html(config=CONFIG, include_plotlyjs=True)
 
 
+def _panels(chart: Chart, colors: Theme) -> go.Figure:
+    names = chart.panel_names()
+    columns, layout = min(len(names), PANELS_IN_A_ROW), _layout(chart, colors)
+    lines, above, x, y = math.ceil(len(names) / columns), layout["margin"]["t"], layout.pop("xaxis"), layout.pop("yaxis")
+    figure = make_subplots(
+        lines, columns, subplot_titles=[_safe(name, LONGEST_NAME) for name in names], horizontal_spacing=0.04, vertical_spacing=0.16 / lines
+    )
+    layout |= {"height": above + 80 + PANEL_PIXELS * lines, "margin": layout["margin"] | {"t": above + 20, "b": 48}}
+    figure.update_layout(layout)
+    one = {"title": {}, "showticklabels": False}
+    figure.update_xaxes(x | one | {"matches": "x"}).update_yaxes(y | one | {"matches": "y"})
+    figure.update_xaxes(title=x["title"], row=lines, showticklabels=True).update_yaxes(title=y["title"], col=1, showticklabels=True)
+    for n, name in enumerate(names):
+        part = chart.panel(name)
+        for mark in part.marks:
+            assert isinstance(mark, Lines)
+            for series, rows in part.groups(mark):
+                line = _line(part, mark, series, rows, colors).update(legendgroup=series, showlegend=n == 0)
+                figure.add_trace(line, row=n // columns + 1, col=n % columns + 1)
+    return figure
+
+
 def _layout(chart: Chart, colors: Theme) -> dict[str, Any]:
     num_rows, subtitle = len(chart.y.order), textwrap.wrap(plain(chart.subtitle), LINE)
     return {
@@ -63,6 +91,7 @@ def _layout(chart: Chart, colors: Theme) -> dict[str, Any]:
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "template": "none", "separators": ".,",
         "margin": {"l": 8, "r": 16, "t": 40 + 16 * len(subtitle), "b": 8}, "height": 120 + 16 * len(subtitle) + (ROW_PIXELS * num_rows or 220),
         "xaxis": _axis(chart.x, colors), "yaxis": _axis(chart.y, colors) | ({"autorange": "reversed"} if num_rows else {}),
+        **({"yaxis2": _axis(chart.right, colors) | {"overlaying": "y", "side": "right", "showgrid": False}} if chart.right else {}),
         "barmode": "overlay", "bargap": 0.25, "hovermode": "closest", "showlegend": chart.has_legend,
         "legend": {"orientation": "h", "x": 0, "yref": "container", "y": 0, "yanchor": "bottom"},
         "hoverlabel": {"align": "left"},
@@ -123,6 +152,14 @@ def _points(chart: Chart, mark: Points, series: str, rows: Sequence[Row], colors
         name=_safe(series, LONGEST_NAME), showlegend=bool(series), marker=marker,
         text=[_safe(row[mark.label]) for row in rows] if mark.label else None, textposition="top center", textfont={"size": 11, "color": colors.text},
         **_hover(mark.hover, rows),
+    )  # fmt: skip
+
+
+def _reference(mark: Reference, colors: Theme) -> go.Scatter:
+    return go.Scatter(
+        x=[row[mark.x] for row in mark.rows], y=[row[mark.y] for row in mark.rows], mode="lines+markers" if mark.on_right else "lines",
+        name=_safe(mark.name), line={"color": colors.faint, "dash": "dot" if mark.on_right else "dash", "width": 1},
+        marker={"symbol": "circle-open", "size": 7, "color": colors.faint}, yaxis="y2" if mark.on_right else "y", **_hover(mark.hover, mark.rows),
     )  # fmt: skip
 
 

@@ -1,13 +1,13 @@
 """Pictures of how the answer, or a score, depends on N_test and aggregation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
 from clipbert.aggregation import AGGREGATIONS, responsibility, soft_aggregate
-from clipbert.sweep import SweepRow
+from clipbert.sweep import Spent, SweepRow
 from clipbert.viz.chart import Axis, Bars, Chart, Heat, Lines, Points, Row, percent_axis
 from clipbert.viz.style import plain
 
@@ -15,22 +15,50 @@ MEASURED, PAPER = "measured here", "the paper"
 POOLED = "pooled"
 
 
-def ntest_curve(sweep: Sequence[SweepRow], *, model: str, note: str = "") -> Chart:
+def ntest_curve(sweep: Sequence[SweepRow], *, model: str, note: str = "", spent: Mapping[int, Spent] | None = None) -> Chart:
     """Probability of the answer given at each N_test, a line for each aggregation; a point that answers otherwise is named."""
     final = sweep[-1].answer
-    rows: list[Row] = [
-        {
-            "num_clips": row.num_clips, "aggregation": row.aggregation, "answer": row.answer, "probability_percent": 100 * row.score,
-            "label": plain(row.answer, 14) if row.answer != final else "",
-        }
-        for row in sweep
-    ]  # fmt: skip
-    hover = "N_test = {num_clips}, {aggregation}\n{answer}: {probability_percent:.1f} %"
+    rows = _curve_rows(sweep, final, spent or {})
     return Chart(
         "Answer by N_test", model, f"of the answer given; named where it is not “{plain(final, 40)}”" + f"; {note}" * bool(note), rows,
         Axis("N_test (clips)", "log2", ticks=_sizes(rows)), percent_axis("probability (%)", [row["probability_percent"] for row in rows]),
-        (Lines(rows, "num_clips", "probability_percent", "aggregation", hover, label="label"),), AGGREGATIONS,
+        (_curve_lines(rows),), AGGREGATIONS,
     )  # fmt: skip
+
+
+def ntest_panels(sweeps: Mapping[str, Sequence[SweepRow]], *, model: str, spent: Mapping[str, Mapping[int, Spent]] | None = None) -> Chart:
+    """`ntest_curve` of the same question under each policy, the keys of `sweeps`, side by side on one scale."""
+    final = next(iter(sweeps.values()))[-1].answer
+    rows: list[Row] = [
+        {"policy": policy, **row} for policy, sweep in sweeps.items() for row in _curve_rows(sweep, final, (spent or {}).get(policy, {}))
+    ]
+    return Chart(
+        "Answer by N_test under each policy", model, f"probability of the answer given; named where it is not “{plain(final, 40)}”", rows,
+        Axis("N_test (clips)", "log2", ticks=_sizes(rows)), percent_axis("probability (%)", [row["probability_percent"] for row in rows]),
+        (_curve_lines(rows),), AGGREGATIONS, panels="policy",
+    )  # fmt: skip
+
+
+def _curve_rows(sweep: Sequence[SweepRow], final: str, spent: Mapping[int, Spent]) -> list[Row]:
+    rows: list[Row] = []
+    for row in sweep:
+        of_size = spent.get(row.num_clips)
+        told = f"{of_size.seconds:.2f} s, {of_size.num_reused} of {row.num_clips} clips reused" if of_size else ""
+        rows.append({
+            "num_clips": row.num_clips, "aggregation": row.aggregation, "answer": row.answer, "probability_percent": 100 * row.score,
+            "margin_percent": 100 * row.margin, "seconds": of_size.seconds if of_size else None,
+            "clips_reused": of_size.num_reused if of_size else None, "spent": told,
+            "label": plain(row.answer, 14) if row.answer != final else "",
+        })  # fmt: skip
+    return rows
+
+
+def _curve_lines(rows: Sequence[Row]) -> Lines:
+    hover = (
+        "N_test = {num_clips}, {aggregation}\n{answer}: {probability_percent:.1f} %, {margin_percent:.1f} points ahead of the next"
+        + "\n{spent}" * any(row["spent"] for row in rows)
+    )
+    return Lines(rows, "num_clips", "probability_percent", "aggregation", hover, label="label")
 
 
 def ntest_matrix(sweep: Sequence[SweepRow], *, model: str, num_clips: int, aggregation: str) -> Chart:

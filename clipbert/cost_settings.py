@@ -1,0 +1,87 @@
+"""What a cost is measured of: a model of given sizes with random weights, random inputs, and the loss of a training step."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clipbert.config import ClipBertConfig, HeadConfig, check_known
+from clipbert.model import ClipBertForSequenceClassification
+from clipbert.predict import model_folder
+from clipbert.tasks import TASKS
+
+SMALL = ClipBertConfig(
+    vocab_size=1000, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128, max_position_embeddings=64,
+    stem_channels=4, bottleneck_channels=4, res2_channels=16, image_size=96,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CostSettings:
+    """What is measured, and how; the paper's Figure 5 has batch size 8 and image size 448."""
+
+    model: str = "small"
+    """"small" (0.3 M parameters), "paper" (its sizes), a bundled model or a folder; its configuration only, with random weights."""
+    num_clips: int = 1
+    """N_train."""
+    num_frames: int = 1
+    """T."""
+    batch_size: int = 8
+    """Videos, with one text each."""
+    image_size: int = 0
+    """Pixels of a frame's side; 0 for the model's own."""
+    text_length: int = 20
+    """Tokens of each text (the paper's retrieval configs cut there)."""
+    device: str = "cpu"
+    dtype: str = "float32"
+    warmup: int = 3
+    repeats: int = 10
+    seed: int = 0
+    memory_cap: int = 0
+    """Bytes that a point may take; 0 for what is free now."""
+
+    def __post_init__(self) -> None:
+        check_known("device", self.device, ("cpu", "cuda"))
+        check_known("dtype", self.dtype, ("float32", "bfloat16"))
+        for name in ("num_clips", "num_frames", "batch_size", "text_length", "repeats"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("warmup", "image_size", "memory_cap", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("device cuda is not available on this machine; use cpu.")
+
+
+def cost_config(settings: CostSettings) -> ClipBertConfig:
+    """The configuration that is measured: the named one's sizes, with a retrieval head as in Figure 5.
+
+    Raises ValueError for a model that does not exist.
+    """
+    known = {"small": SMALL, "paper": ClipBertConfig()}
+    config = known.get(settings.model) or ClipBertConfig.from_pretrained(model_folder(settings.model))
+    changed = {"heads": {"match": HeadConfig("retrieval", 2)}} | ({"image_size": settings.image_size} if settings.image_size else {})
+    return ClipBertConfig(**{**config.to_diff_dict(), **changed})
+
+
+def model_of(settings: CostSettings, device: torch.device) -> ClipBertForSequenceClassification:
+    """With random weights, in train mode."""
+    torch.manual_seed(settings.seed)
+    with device:
+        return ClipBertForSequenceClassification(cost_config(settings)).train()
+
+
+def inputs_of(settings: CostSettings, config: ClipBertConfig, device: torch.device) -> dict[str, Tensor]:
+    b, size = settings.batch_size, config.image_size
+    with device:
+        return {
+            "pixel_values": torch.randn(b, settings.num_clips, settings.num_frames, 3, size, size),
+            "input_ids": torch.randint(config.vocab_size, (b, settings.text_length)),
+            "attention_mask": torch.ones(b, settings.text_length, dtype=torch.bool),
+        }
+
+
+def loss_of(model: ClipBertForSequenceClassification, inputs: dict[str, Tensor]) -> Tensor:
+    """The paper's: cross-entropy of the LogSumExp over clips."""
+    logits = model(**inputs).clip_logits
+    return TASKS["retrieval"].loss(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device), "lse")
