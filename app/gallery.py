@@ -28,6 +28,7 @@ class Poster:
 
     source: str
     duration: float
+    is_portrait: bool
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def poster(path: Path) -> Poster:
     with Video.open(path) as video:
         frame = video.frames_at([video.duration / 2]).frames[0]
         duration = video.duration
-    return Poster(data_url(frame_image_within(frame, POSTER_WIDTH), POSTER_QUALITY), duration)
+    return Poster(data_url(frame_image_within(frame, POSTER_WIDTH), POSTER_QUALITY), duration, frame.shape[-2] > frame.shape[-1])
 
 
 def names_of(paths: Sequence[Path]) -> dict[str, str]:

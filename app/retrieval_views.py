@@ -2,6 +2,7 @@
 
 import html
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +13,24 @@ from clipbert.video import VideoError
 from clipbert.viz.style import clock, time_range
 
 if TYPE_CHECKING:
+    from app.ground_truth import Query, Slice
+    from clipbert.predict import Predictor
     from clipbert.retrieval import Hit, Ranking
 
 CLICK_HIT = """element.addEventListener('click', (click) => {
   const card = click.target.closest('[data-hit]');
   if (card) trigger('click', {hit: Number(card.dataset.hit)});
 });"""
-COST = "This model is a cross-encoder: it reads the query together with every clip, so the time of a search grows with the gallery."
+CROSS_ENCODER = "reads the query together with every clip (a cross-encoder), so the time of a search grows with the gallery"
+CONTRASTIVE = "compares one vector of the query with one of each clip, which is quick: reading the videos, once, is what takes time"
+
+
+def cost_html(predictor: "Predictor") -> str:
+    """What a search costs, by the heads that have a part in the model's match score.  Raises ValueError for a model without one."""
+    kinds = [predictor.model.heads[head] for head in predictor.match_heads()]
+    told = {"retrieval": CROSS_ENCODER, "contrastive": CONTRASTIVE}
+    name = html.escape(predictor.model.name)
+    return f'<p class="soft">The match score of model {name} {"; it also ".join(told[kind] for kind in kinds)}.</p>'
 
 
 def gallery_html(gallery: Gallery) -> str:
@@ -76,13 +88,17 @@ def _hit(place: int, hit: "Hit", gallery: Gallery) -> str:
     )
 
 
-def clips_strip(hit: "Hit") -> str:
-    """Where the clips that were read lie in the video; the higher, the better they match; the best is filled."""
-    low, high = min(hit.clip_scores), max(hit.clip_scores)
-    best = hit.clip_scores.index(high)
+def clips_strip(hit: "Hit", beside: "Hit | None" = None) -> str:
+    """Where the clips that were read lie in the video; the higher, the better they match; the best is filled.
+
+    With another hit `beside` it, seconds and heights are on the scale of both.
+    """
+    both = (hit, beside or hit)
+    scores, seconds = [score for each in both for score in each.clip_scores], max(*(each.duration for each in both), 1e-9)
+    low, high, best = min(scores), max(scores), hit.clip_scores.index(max(hit.clip_scores))
     marks = []
     for n, ((start, end), score) in enumerate(zip(hit.spans, hit.clip_scores, strict=False)):
-        left, width = 100 * start / max(hit.duration, 1e-9), 100 * (end - start) / max(hit.duration, 1e-9)
+        left, width = 100 * start / seconds, 100 * (end - start) / seconds
         height = 100 if high == low else 25 + 75 * (score - low) / (high - low)
         marks.append(f'<i class="{"best" if n == best else ""}" style="left:{left:.1f}%;width:max(3px,{width:.1f}%);height:{height:.0f}%"></i>')
     label = "; ".join(f"{time_range(*span)} {score:+.2f}" for span, score in zip(hit.spans, hit.clip_scores, strict=False))
@@ -115,6 +131,44 @@ def metrics_html(metrics: dict[str, float], num_texts: int, num_videos: int, mod
     about = f"{_count(num_texts, 'caption')}, {_count(num_videos, 'video')} · model {html.escape(model)} · chance R@1 {100 / num_videos:.1f} %"
     head = "<tr><th></th><th scope=col>R@1</th><th scope=col>R@5</th><th scope=col>R@10</th><th scope=col>median rank</th></tr>"
     return f'<p class="soft">{stopped}{about}</p><div class="wide"><table class="paper">{head}{rows}</table></div>'
+
+
+def slices_html(slices: "Sequence[Slice]", num_captions: int) -> str:
+    """How often videos are found within each slice of the captions."""
+    rows = "".join(
+        f"<tr><th scope=row>{part.name}</th><td class=number>{part.num_captions}</td><td class=number>{100 * part.recall_at_1:.1f} %</td>"
+        f"<td class=number>{100 * part.recall_at_10:.1f} %</td><td class=number>{part.median_rank:g}</td></tr>"
+        for part in slices
+    )
+    if not rows:
+        return ""
+    about = f"Text to video within slices of the {_count(num_captions, 'caption')}, each ranked among all videos"
+    head = "<tr><th></th><th scope=col>captions</th><th scope=col>R@1</th><th scope=col>R@10</th><th scope=col>median rank</th></tr>"
+    return f'<div class="wide"><table class="paper" id="retrieve-slices"><caption>{about}</caption>{head}{rows}</table></div>'
+
+
+def why_html(query: "Query", hits: "Sequence[Hit]", first_captions: Sequence[str]) -> str:
+    """A caption's own video beside the one that stands first, their clips on one scale, and the words in which the captions differ."""
+    own, first = hits
+    beside = ((f"rank {query.rank:g}, its video", query.video, own, first), ("first", query.first, first, own))
+    cards = "".join(
+        f'<li><img src="{poster(Path(hit.path)).source}" alt=""><b>{label}: {html.escape(name)}</b>'
+        f'<span>match {percent(hit.score)} <span class="soft">({hit.score:+.2f} log-odds), best clip {time_range(hit.start, hit.end)}</span></span>'
+        f"{clips_strip(hit, other)}</li>"
+        for label, name, hit, other in beside
+    )
+    told = "Its own video stands first." if own.path == first.path else _differing(query.caption, first_captions)
+    lead = f'<p>“{html.escape(query.caption)}”</p><p class="soft">Bars: each clip alone, on one scale of seconds and of score. {told}</p>'
+    return f'{lead}<ul class="why">{cards}</ul>'
+
+
+def _differing(caption: str, others: Sequence[str]) -> str:
+    if not others:
+        return "No caption describes the video that stands first."
+    words, theirs = (dict.fromkeys(re.findall(r"\w+", text.lower())) for text in (caption, " ".join(others)))
+    alone = ", ".join(word for word in words if word not in theirs) or "none"
+    added = ", ".join(word for word in theirs if word not in words) or "none"
+    return f"Words of this caption alone: <b>{html.escape(alone)}</b>; of the first video's captions alone: <b>{html.escape(added)}</b>."
 
 
 def _count(number: int, noun: str) -> str:

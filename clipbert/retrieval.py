@@ -1,8 +1,9 @@
 """Index a folder of videos once; rank them for a text, or texts for one of them.
 
-A cross-encoder reads every text with every clip, so the CNN runs once per
-video (at indexing) and the rest once per query and clip: a search costs
-videos x N_test passes.  The score is `Predictor.match`, exactly.
+The CNN runs once per video (at indexing), the rest of the match score once per
+query and clip: for a cross-encoder, which reads the whole text with the whole
+clip, that is videos x N_test passes of the transformer; a contrastive head
+compares two vectors.  The score is `Predictor.match`, exactly.
 """
 
 import os
@@ -202,6 +203,13 @@ class VideoIndex:
         encoded = entry.video if entry and entry.state() is None else self.predictor.encode(video, **self.settings)
         scores = self.predictor.match(_in_float32(encoded), texts, aggregation=aggregation).tolist()
         return sorted(zip(texts, scores, strict=True), key=lambda pair: -pair[1])
+
+    def hit(self, video: str | Path, text: str, *, aggregation: str | None = None) -> Hit:
+        """How well one indexed video matches, read with all of its clips.  Raises ValueError for a video that is not indexed."""
+        entry = self.entries.get(str(Path(video).resolve()))
+        if entry is None:
+            raise ValueError(f"{video} is not in the index; it holds {len(self.entries)} videos.")
+        return self._with_state(self._hit(entry, require_text(text, "query"), aggregation))
 
     def _hit(self, entry: Entry, text: str, aggregation: str | None, *, exact: bool = True) -> Hit:
         video = _in_float32(entry.video)

@@ -12,8 +12,8 @@ from test_predict import make_predictor
 from videos import write_video
 
 from app.gallery import Gallery, names_of
-from app.ground_truth import Pairs, judged, read_pairs, score_all, synthetic_pairs
-from app.retrieval_views import captions_html, indexing_html, percent, ranking_html
+from app.ground_truth import Pairs, judged, read_pairs, score_all, sliced, synthetic_pairs
+from app.retrieval_views import captions_html, clips_strip, cost_html, indexing_html, percent, ranking_html, slices_html, why_html
 from clipbert.config import SamplingConfig
 from clipbert.retrieval import Hit, Ranking, VideoIndex
 
@@ -99,6 +99,41 @@ def test_ranks_put_the_worst_first_and_name_what_stood_first(gallery: Gallery) -
     assert [(query.caption, query.rank, query.first) for query in queries] == [("wrong", 3.0, "v0.mp4"), ("right", 1.0, "v0.mp4")]
 
 
+def test_slices_rank_their_captions_among_all_videos(gallery: Gallery) -> None:
+    paths = list(indexed(gallery).names)
+    scores = torch.tensor([[3.0, 1.0, 2.0], [3.0, 1.0, 2.0]])
+    found = {part.name: part for part in sliced(gallery, Pairs((("right", paths[0]), ("wrong", paths[1]))), scores)}
+    assert set(found) == {"shorter than 3 s"}  # v0 and v1 last 0.8 and 1.2 s, lie on their side, and stand at ranks 1 and 3
+    short = found["shorter than 3 s"]
+    assert (short.num_captions, short.recall_at_1, short.recall_at_10, short.median_rank) == (2, 0.5, 1.0, 2.0)
+    assert "50.0 %" in slices_html([short], 2) and slices_html([], 2) == ""
+
+
+def test_what_a_search_costs_follows_the_heads_of_the_match(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = make_predictor()
+    assert "cross-encoder" in cost_html(predictor) and "one vector" in cost_html(predictor)
+    for head, absent, present in (("match", "cross-encoder", "one vector"), ("contrast", "one vector", "cross-encoder")):
+        monkeypatch.setattr(predictor.model, "match_weight", lambda name, zero=head: 0.0 if name == zero else 1.0)
+        assert absent not in cost_html(predictor) and present in cost_html(predictor)
+
+
+def test_why_shows_both_videos_on_one_scale_and_the_words_that_differ(gallery: Gallery) -> None:
+    paths = list(indexed(gallery).names)
+    pairs = Pairs((("a red <b>cat</b>", paths[1]), ("a blue cat", paths[0])))
+    _, queries = judged(gallery, pairs, torch.tensor([[3.0, 1.0, 2.0], [3.0, 1.0, 2.0]]))
+    assert gallery.index is not None
+    hits = [gallery.index.hit(path, queries[0].caption) for path in (queries[0].video_path, queries[0].first_path)]
+    shown = why_html(queries[0], hits, pairs.captions_of(queries[0].first_path))
+    assert "<b>red, b</b>" in shown and "<b>blue</b>" in shown and "rank 3, its video: v1.mp4" in shown and "<b>cat" not in shown
+
+
+def test_strips_beside_each_other_share_their_scale() -> None:
+    short = Hit("a", 0.0, 0.0, 1.0, (0.0,), ((0.0, 1.0),), 1.0)
+    long = Hit("b", 0.0, 0.0, 1.0, (1.0,), ((0.0, 1.0),), 4.0)
+    assert "width:max(3px,100.0%);height:100%" in clips_strip(short)
+    assert "width:max(3px,25.0%);height:25%" in clips_strip(short, long) and "height:100%" in clips_strip(long, short)
+
+
 def test_synthetic_videos_are_drawn_once(tmp_path: Path) -> None:
     names, pairs = synthetic_pairs(tmp_path, 2)
     before = [path.stat().st_mtime_ns for path in names]
@@ -163,3 +198,12 @@ def test_synthetic_captions_give_recall_and_a_row_a_caption(page: Any) -> None:
     page.wait_for_selector("#retrieve-metrics table", timeout=60_000)
     assert "R@10" in page.inner_text("#retrieve-metrics") and "4 captions" in page.inner_text("#retrieve-metrics")
     page.wait_for_selector("#retrieve-ranks .js-plotly-plot")
+    page.wait_for_selector("#retrieve-queries td")
+    assert page.locator("#retrieve-why").count() == 0 or not page.locator("#retrieve-why").is_visible()
+    page.locator("#retrieve-queries tbody td").first.click()
+    page.wait_for_selector("#retrieve-why-view .why li")
+    caption = page.inner_text("#retrieve-why-view p").strip("“”")
+    page.click("#retrieve-explain-0")
+    page.wait_for_selector("#attribution-bars .big")
+    assert page.input_value("#attribution-text textarea, #attribution-text input") == caption
+    assert "match log-odds" in page.inner_text("#attribution-bars")

@@ -1,23 +1,34 @@
 """The part of Retrieve that measures: captions with a known video, R@1/5/10, median rank, and every query's result."""
 
 import csv
+import functools
 import json
+import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from torch import Tensor
 
 from app.gallery import gallery_of
-from app.ground_truth import Pairs, Query, judged, read_pairs, score_all, synthetic_pairs
+from app.ground_truth import Pairs, judged, read_pairs, score_all, sliced, synthetic_pairs
 from app.pictures import Picture, save_buttons
-from app.retrieval_views import gallery_html, indexing_html, metrics_html
+from app.preview import preview
+from app.retrieval_views import gallery_html, indexing_html, metrics_html, slices_html, why_html
 from app.settings import sampling
 from app.shared import Shared, Updates, notice_html
 from app.state import Session
 from clipbert.viz.figures import rank_histogram
 
+PLACES = ("its video", "the first")
+EXPLAIN = """(caption) => setTimeout(() => {
+  const box = document.querySelector("#attribution-text textarea, #attribution-text input");
+  [...document.querySelectorAll("#attribution-kind input")].at(-1).click();
+  box.value = caption;
+  box.dispatchEvent(new Event("input", { bubbles: true }));
+  setTimeout(() => document.querySelector("#explain").click(), 300);
+}, 600)"""
 COLUMNS = ("rank", "caption", "its video", "score (log-odds)", "ranked first", "its score")
 ABOUT = (
     'With captions whose video is known, every caption is scored with every video of the gallery: `{"video": "a.mp4", "caption": "…"}`, '
@@ -36,14 +47,7 @@ def measure_section(shared: Shared, num_clips: gr.Slider, gallery_view: gr.HTML)
                 stop = gr.Button("Stop", size="sm", variant="stop", elem_id="retrieve-measure-stop")
         state = gr.HTML(elem_id="retrieve-measure-state")
         notice = gr.HTML(elem_id="retrieve-measure-notice")
-        table = gr.HTML(elem_id="retrieve-metrics")
-        picture = Picture(shared, "retrieve-ranks", notice)
-        queries = gr.Dataframe(
-            headers=list(COLUMNS), interactive=False, visible=False, wrap=True, label="Every caption (click a header to sort)", max_height=400,
-            elem_id="retrieve-queries",
-        )  # fmt: skip
-        with gr.Column(visible=False) as saving:
-            save_buttons(shared, "retrieve-measured", notice, {"csv": _write_csv, "json": _write_json})
+        measured = _Measured(shared, state, notice)
 
     def from_file(session: Session, path: str | None, clips: int, *settings: Any) -> Iterator[Updates]:
         if path is None:
@@ -51,7 +55,7 @@ def measure_section(shared: Shared, num_clips: gr.Slider, gallery_view: gr.HTML)
         session.uploads.add(Path(path))
         gallery = gallery_of(session)
         gallery.refresh(session, shared.examples)
-        yield from measured(session, read_pairs(Path(path), gallery), clips, settings)
+        yield from measured.run(session, read_pairs(Path(path), gallery), clips, settings)
 
     def synthetic(session: Session, wanted: int, clips: int, *settings: Any) -> Iterator[Updates]:
         gallery = gallery_of(session)
@@ -60,13 +64,36 @@ def measure_section(shared: Shared, num_clips: gr.Slider, gallery_view: gr.HTML)
         gallery.own |= names
         gallery.refresh(session, shared.examples)
         yield {gallery_view: gallery_html(gallery)}
-        yield from measured(session, pairs, clips, settings)
+        yield from measured.run(session, pairs, clips, settings)
 
-    def measured(session: Session, pairs: Pairs, clips: int, settings: tuple[Any, ...]) -> Iterator[Updates]:
+    run = [num_clips, *shared.settings]
+    shared.on(file.upload, from_file, [file, *run], measured.outputs, notice=notice, concurrency_id="model")
+    shared.on(drawn.click, synthetic, [num_videos, *run], [*measured.outputs, gallery_view], notice=notice, concurrency_id="model")
+    shared.stops(stop)
+
+
+class _Measured:
+    """Recall, the histogram of ranks, and every caption's own result; a click on one opens why."""
+
+    def __init__(self, shared: Shared, state: gr.HTML, notice: gr.HTML) -> None:
+        self.shared, self.state = shared, state
+        self.table = gr.HTML(elem_id="retrieve-metrics")
+        self.picture = Picture(shared, "retrieve-ranks", notice)
+        self.queries = gr.Dataframe(
+            headers=list(COLUMNS), interactive=False, visible=False, wrap=True, max_height=400, elem_id="retrieve-queries",
+            label="Every caption: click a header to sort, a row to see why its video stands there",
+        )  # fmt: skip
+        self.why = _Why(shared, notice)
+        with gr.Column(visible=False) as self.saving:
+            save_buttons(shared, "retrieve-measured", notice, {"csv": _write_csv, "json": _write_json})
+        self.outputs = [state, self.table, self.queries, self.saving, *self.why.outputs, *self.picture.outputs]
+        shared.on(self.queries.select, self.why.show, outputs=self.why.outputs, notice=notice, concurrency_id="model")
+
+    def run(self, session: Session, pairs: Pairs, clips: int, settings: tuple[Any, ...]) -> Iterator[Updates]:
         session.stop.clear()
-        gallery, predictor, chosen = gallery_of(session), shared.engine.predictor(), sampling(settings)
+        gallery, predictor, chosen = gallery_of(session), self.shared.engine.predictor(), sampling(settings)
         for progress in gallery.index_all(predictor, clips, chosen):
-            yield {state: indexing_html(progress, stopped=session.stop.is_set())}
+            yield {self.state: indexing_html(progress, stopped=session.stop.is_set())}
             if session.stop.is_set():
                 return
         assert gallery.index is not None
@@ -74,39 +101,79 @@ def measure_section(shared: Shared, num_clips: gr.Slider, gallery_view: gr.HTML)
         for done, scores in score_all(gallery, predictor, pairs, chosen.aggregation):
             told = f"{len(pairs.captions)} captions with {done}/{total} videos"
             if session.stop.is_set() and done < total:
-                yield {state: f'<p class="state" role="status"><b class="partial">Stopped</b> after {told}; no numbers without all of them</p>'}
+                yield {self.state: f'<p class="state" role="status"><b class="partial">Stopped</b> after {told}; no numbers without all of them</p>'}
                 return
-            yield {state: f'<p class="state" role="status"><progress value="{done}" max="{total}"></progress> {told}</p>'}
+            yield {self.state: f'<p class="state" role="status"><progress value="{done}" max="{total}"></progress> {told}</p>'}
             if done == total:
-                yield show(session, pairs, *judged(gallery, pairs, scores))
+                yield self.show(session, pairs, scores)
 
-    def show(session: Session, pairs: Pairs, metrics: dict[str, float], rows: list[Query]) -> Updates:
+    def show(self, session: Session, pairs: Pairs, scores: Tensor) -> Updates:
         gallery = gallery_of(session)
         assert gallery.index is not None
+        metrics, rows = judged(gallery, pairs, scores)
         model, total = gallery.index.model["name"], len(gallery.index)
         session.kept["measured"] = {"model": model, "videos": total, "settings": gallery.index.settings, "metrics": metrics, "queries": rows}
+        session.kept["pairs"] = pairs
         left = notice_html(f"{pairs.left_out} captions name videos that are not in the gallery; they are not counted.", "note")
         values = [[row.rank, row.caption, row.video, round(row.score, 3), row.first, round(row.first_score, 3)] for row in rows]
         chart = rank_histogram([row.rank for row in rows], num_videos=total, model=model)
+        slices = slices_html(sliced(gallery, pairs, scores), len(rows))
         return {
-            state: left if pairs.left_out else "", table: metrics_html(metrics, len(rows), total, model), saving: gr.Column(visible=True),
-            queries: gr.Dataframe(value=values, visible=True), **picture.show(session, chart),
+            self.state: left if pairs.left_out else "", self.table: metrics_html(metrics, len(rows), total, model) + slices,
+            self.saving: gr.Column(visible=True), self.queries: gr.Dataframe(value=values, visible=True), **self.why.clear(),
+            **self.picture.show(session, chart),
         }  # fmt: skip
 
-    outputs = [state, table, queries, saving, *picture.outputs]
-    run = [num_clips, *shared.settings]
-    shared.on(file.upload, from_file, [file, *run], outputs, notice=notice, concurrency_id="model")
-    shared.on(drawn.click, synthetic, [num_videos, *run], [*outputs, gallery_view], notice=notice, concurrency_id="model")
-    shared.stops(stop)
+
+class _Why:
+    """One caption's own video beside the one that stands first, clip by clip on the same scale."""
+
+    def __init__(self, shared: Shared, notice: gr.HTML) -> None:
+        self.shared = shared
+        with gr.Column(visible=False, elem_id="retrieve-why") as self.box:
+            self.view = gr.HTML(elem_id="retrieve-why-view")
+            with gr.Row():
+                buttons = [gr.Button(f"Explain {which} in Attribution", size="sm", elem_id=f"retrieve-explain-{n}") for n, which in enumerate(PLACES)]
+        self.caption = gr.Textbox(visible="hidden", elem_id="retrieve-why-caption")
+        self.outputs = [self.box, self.view, self.caption]
+        for place, button in enumerate(buttons):
+            opened = shared.on(
+                button.click, functools.partial(self.explain, place=place), outputs=[shared.player, shared.video_changed, shared.tabs], notice=notice
+            )
+            opened.then(fn=None, js=EXPLAIN, inputs=[self.caption], api_visibility="private")
+
+    def show(self, session: Session, event: Any) -> Updates:
+        values = event.row_value
+        query = next(row for row in session.kept["measured"]["queries"] if (row.caption, row.video) == (values[COLUMNS.index("caption")], values[2]))
+        gallery, pairs = gallery_of(session), session.kept["pairs"]
+        assert gallery.index is not None
+        hits = [gallery.index.hit(path, query.caption) for path in (query.video_path, query.first_path)]
+        session.kept["why"] = query
+        return {self.box: gr.Column(visible=True), self.view: why_html(query, hits, pairs.captions_of(query.first_path)), self.caption: query.caption}
+
+    def explain(self, session: Session, *, place: int) -> Updates:
+        """Its video, or the first one, with the caption in the Attribution tab."""
+        query = session.kept["why"]
+        path = Path((query.video_path, query.first_path)[place])
+        return chosen_video(self.shared, session, path) | {self.shared.tabs: gr.Tabs(selected="attribution")}
+
+    def clear(self) -> Updates:
+        return {self.box: gr.Column(visible=False)}
+
+
+def chosen_video(shared: Shared, session: Session, path: Path) -> Updates:
+    """The updates that make a video of the gallery the current one."""
+    session.choose(path, gallery_of(session).named(str(path)))
+    return {shared.player: str(preview(path, shared.sessions.uploads / "previews")), shared.video_changed: f"{time.time_ns()}"}
 
 
 def _write_json(session: Session, path: Path) -> None:
     measured = session.kept["measured"]
-    path.write_text(json.dumps(measured | {"queries": [asdict(row) for row in measured["queries"]]}, ensure_ascii=False, indent=1), encoding="utf-8")
+    path.write_text(json.dumps(measured | {"queries": [row.shown() for row in measured["queries"]]}, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _write_csv(session: Session, path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        writer.writerows(asdict(row).values() for row in session.kept["measured"]["queries"])
+        writer.writerows((row.rank, row.caption, row.video, row.score, row.first, row.first_score) for row in session.kept["measured"]["queries"])
