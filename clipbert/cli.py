@@ -63,32 +63,40 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
-    ask = add("ask", _ask, "Answer a question about a video, with each clip's vote.", "clipbert ask clip.mp4 'what colour is the car?' --num-clips 8")
-    _video(ask)
-    ask.add_argument("question")
+    for name, command, options, about, example in COMMANDS:
+        options(add(name, command, about, example))
+    data = subparsers.add_parser("data", help="Make the synthetic benchmark, or check a data set of yours.")
+    data_commands = data.add_subparsers(dest="data_name", required=True, metavar="COMMAND", parser_class=_Parser)
+    for name, command, options, about, example in DATA_COMMANDS:
+        options(add(name, command, about, example, data_commands))
+    return parser
+
+
+def _ask_options(ask: argparse.ArgumentParser) -> None:
+    ask.add_argument("video", nargs="?", help="a video or an image file")
+    ask.add_argument("question", nargs="?")
+    _backend_option(ask)
     _question_options(ask)
-    ask.add_argument("--num-clips", type=int, metavar="N", help="N_test, 1 to 256 (default: the model's own)")
-    ask.add_argument("--aggregate", metavar="G", help="mean, max or lse (default: the model's own)")
+    _pooling_options(ask)
     _sampling_options(ask)
     commands.session_options(ask)
+    commands.batch_options(ask)
 
-    sample = add(
-        "sample", _sample, "Show which frames a sampling policy looks at.", "clipbert sample clip.mp4 --num-clips 4 --policy centered --json"
-    )
+
+def _sample_options(sample: argparse.ArgumentParser) -> None:
     _video(sample)
     sample.add_argument("--num-clips", type=int, metavar="N", help="clips, 1 to 256 (default 16)")
     _sampling_options(sample)
 
-    sweep = add("sweep", _sweep, "Answer at N_test = 1, 2, 4, 8, 16 under mean, max and lse.", "clipbert sweep clip.mp4 'what is the dog doing?'")
+
+def _sweep_options(sweep: argparse.ArgumentParser) -> None:
     _video(sweep)
     sweep.add_argument("question")
     _question_options(sweep)
     _sampling_options(sweep)
 
-    attribute = add(
-        "attribute", _attribute, "Which clips moved the score of an answer.",
-        "clipbert attribute clip.mp4 'what animal is it?' --versus cat",
-    )  # fmt: skip
+
+def _attribute_options(attribute: argparse.ArgumentParser) -> None:
     _video(attribute)
     attribute.add_argument("question")
     _question_options(attribute)
@@ -96,14 +104,11 @@ def _parser() -> argparse.ArgumentParser:
     attribute.add_argument("--task", default="answer", metavar="T", help="answer (default), or match: the question is then a caption")
     attribute.add_argument("--target", metavar="TEXT", help="the answer to explain (default: the one the model gives)")
     attribute.add_argument("--versus", metavar="TEXT", help="another answer: why the target and not this one")
-    attribute.add_argument("--num-clips", type=int, metavar="N", help="N_test, 1 to 256 (default: the model's own)")
-    attribute.add_argument("--aggregate", metavar="G", help="mean, max or lse (default: the model's own)")
+    _pooling_options(attribute)
     _sampling_options(attribute)
 
-    convert = add(
-        "convert", _convert, "Convert a checkpoint of the original ClipBERT code.",
-        "clipbert convert model_step_1000.pt my-model --task qa --labels ans2label.json",
-    )  # fmt: skip
+
+def _convert_options(convert: argparse.ArgumentParser) -> None:
     convert.add_argument("checkpoint", type=Path)
     convert.add_argument("out", type=Path, help="folder to write")
     convert.add_argument("--task", required=True, help="qa, multiple-choice, retrieval, pretrain, vqa or regression")
@@ -111,45 +116,34 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--labels", type=Path, metavar="FILE", help="ans2label.json: answer -> index")
     convert.add_argument("--image-size", type=int, metavar="PIXELS", help="longer side of a frame (default: 448; 768 for pretrain and vqa)")
 
-    data = subparsers.add_parser("data", help="Make the synthetic benchmark, or check a data set of yours.")
-    data_commands = data.add_subparsers(dest="data_name", required=True, metavar="COMMAND", parser_class=_Parser)
-    synthetic = add(
-        "synthetic",
-        _data_synthetic,
-        "Draw videos with known answers and known evidence.",
-        "clipbert data synthetic out --num-videos 100",
-        data_commands,
-    )
+
+def _synthetic_options(synthetic: argparse.ArgumentParser) -> None:
     synthetic.add_argument("out", type=Path, help="a folder that is empty or does not exist")
     synthetic.add_argument("--num-videos", type=int, default=100, metavar="N", help="training videos; val and test get a tenth each (default 100)")
     synthetic.add_argument("--seed", type=int, default=0, metavar="S")
-    check = add("check", _data_check, "Report all that is wrong with a data set before training on it.", "clipbert data check my.yaml", data_commands)
+
+
+def _check_options(check: argparse.ArgumentParser) -> None:
     check.add_argument("spec", type=Path, help="YAML or JSON: videos, train, val, test, vocabulary")
 
-    index = add("index", commands.index, "Encode a folder of videos once, to search it by text.", "clipbert index videos -o my.index")
+
+def _index_options(index: argparse.ArgumentParser) -> None:
     commands.index_options(index)
     _sampling_options(index)
     _model_options(index)
 
-    search = add("search", commands.search, "Rank the videos of an index for a text.", "clipbert search my.index 'a man plays guitar' -k 5")
-    commands.search_options(search)
 
-    tables = add("tables", commands.tables, "The paper's tables beside our results, with an honest status for every cell.", "clipbert tables 3")
-    commands.tables_options(tables)
-
-    app = add("app", commands.app, "Start the explorer in the browser.", "clipbert app --port 8000")
+def _app_options(app: argparse.ArgumentParser) -> None:
     commands.app_options(app)
     _model_options(app)
-
-    cost = add("cost", commands.cost, "Time and memory of a training step: Figure 5, here.", "clipbert cost --model paper --repeats 1")
-    commands.cost_options(cost)
-
-    add("doctor", _doctor, "What works on this machine.", "clipbert doctor")
-    return parser
 
 
 def _video(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video", help="a video or an image file")
+    _backend_option(parser)
+
+
+def _backend_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", metavar="B", help="pyav (default) or decord; also by CLIPBERT_VIDEO_BACKEND")
 
 
@@ -162,6 +156,11 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="real", help="a bundled model or a folder (default: real)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--dtype", default="float32", help="float32, bfloat16, or auto for bfloat16 where the device has it")
+
+
+def _pooling_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--num-clips", type=int, metavar="N", help="N_test, 1 to 256 (default: the model's own)")
+    parser.add_argument("--aggregate", metavar="G", help="mean, max or lse (default: the model's own)")
 
 
 def _sampling_options(parser: argparse.ArgumentParser) -> None:
@@ -185,6 +184,9 @@ def _check_video(args: argparse.Namespace) -> None:
 def _ask(args: argparse.Namespace) -> Command:
     from clipbert.tasks import check_choices, require_text
 
+    commands.check_batch(args)
+    if args.jsonl is not None:
+        return commands.ask_batch(args)
     require_text(args.question, "question")
     if args.choices is not None:
         check_choices(args.choices)
@@ -273,3 +275,30 @@ def _doctor(args: argparse.Namespace) -> Command:
     from clipbert.doctor import examine
 
     return examine(), show.doctor
+
+
+COMMANDS = (
+    ("ask", _ask, _ask_options, "Answer a question about a video, with each clip's vote; or many from a file.",
+     "clipbert ask clip.mp4 'what colour is the car?' --num-clips 8"),
+    ("sample", _sample, _sample_options, "Show which frames a sampling policy looks at.",
+     "clipbert sample clip.mp4 --num-clips 4 --policy centered --json"),
+    ("sweep", _sweep, _sweep_options, "Answer at N_test = 1, 2, 4, 8, 16 under mean, max and lse.",
+     "clipbert sweep clip.mp4 'what is the dog doing?'"),
+    ("attribute", _attribute, _attribute_options, "Which clips moved the score of an answer.",
+     "clipbert attribute clip.mp4 'what animal is it?' --versus cat"),
+    ("convert", _convert, _convert_options, "Convert a checkpoint of the original ClipBERT code.",
+     "clipbert convert model_step_1000.pt my-model --task qa --labels ans2label.json"),
+    ("index", commands.index, _index_options, "Encode a folder of videos once, to search it by text.", "clipbert index videos -o my.index"),
+    ("search", commands.search, commands.search_options, "Rank the videos of an index for a text.",
+     "clipbert search my.index 'a man plays guitar' -k 5"),
+    ("tables", commands.tables, commands.tables_options, "The paper's tables beside our results, with an honest status for every cell.",
+     "clipbert tables 3"),
+    ("app", commands.app, _app_options, "Start the explorer in the browser.", "clipbert app --port 8000"),
+    ("cost", commands.cost, commands.cost_options, "Time and memory of a training step: Figure 5, here.", "clipbert cost --model paper --repeats 1"),
+    ("doctor", _doctor, lambda _: None, "What works on this machine.", "clipbert doctor"),
+)  # fmt: skip
+DATA_COMMANDS = (
+    ("synthetic", _data_synthetic, _synthetic_options, "Draw videos with known answers and known evidence.",
+     "clipbert data synthetic out --num-videos 100"),
+    ("check", _data_check, _check_options, "Report all that is wrong with a data set before training on it.", "clipbert data check my.yaml"),
+)  # fmt: skip

@@ -83,6 +83,48 @@ def write_session(args: argparse.Namespace, predictor: Any) -> None:
         save_report(result, args.report)
 
 
+def batch_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jsonl", type=Path, metavar="FILE", help='instead of one video: a line {"video", "question", "choices"} a question')
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results and the report of --jsonl; run again to go on")
+
+
+def check_batch(args: argparse.Namespace) -> None:
+    """Raises ValueError unless either a video with its question is given, or a file with a folder."""
+    if args.jsonl is None:
+        if args.out is not None:
+            raise ValueError("--out is the folder of --jsonl; for one video use --report or --session.")
+        if args.video is None or args.question is None:
+            raise ValueError("ask needs a video and a question, or --jsonl FILE --out DIR; see clipbert ask --help.")
+        return
+    if args.out is None:
+        raise ValueError("--jsonl needs --out DIR, where results and report are written.")
+    for option in ("video", "choices", "session", "report"):
+        if getattr(args, option) is not None:
+            raise ValueError(f"--jsonl takes videos, questions and choices from its file; leave out {option}.")
+
+
+def ask_batch(args: argparse.Namespace) -> Command:
+    from clipbert.batch import answer_rows, read_rows
+    from clipbert.viz.batch_report import batch_report
+
+    rows = read_rows(args.jsonl)
+    predictor, outcomes = load_predictor(args), []
+    sampling = given(args, "num_clips", "num_frames", "fps", "policy", "seed", "backend")
+    for found in answer_rows(predictor, rows, args.jsonl.parent, args.out, aggregation=args.aggregate, seed=args.seed or 0, **sampling):
+        outcomes.append(found)
+        show_progress("rows", len(outcomes), len(rows))
+    used = vars(predictor.sampling) | given(args, "num_clips", "num_frames", "fps", "policy", "seed")
+    used["aggregation"] = args.aggregate or used["aggregation"]
+    page = batch_report(
+        outcomes, title=args.jsonl.name, model=predictor.model.name, settings=", ".join(f"{name} {value}" for name, value in used.items())
+    )
+    (args.out / "report.html").write_text(page, encoding="utf-8")
+    failed = [{"line": found.row.line, "error": found.error} for found in outcomes if found.result is None]
+    reused = sum(found.reused for found in outcomes)
+    result = {"out": str(args.out), "rows": len(outcomes), "reused": reused, "failed": failed, "model": predictor.model.name}
+    return result, show.batch, 2 if failed else 0
+
+
 def index_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="a folder with videos, in it or below")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="the index to write")
@@ -181,7 +223,8 @@ def cost_options(parser: argparse.ArgumentParser) -> None:
 
 
 def cost(args: argparse.Namespace) -> Command:
-    from clipbert.cost import SIZES, CostSettings, measure
+    from clipbert.cost import SIZES, measure
+    from clipbert.cost_settings import CostSettings
     from clipbert.per_clip import find_device
 
     quiet_loading()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clipbert.comparison import Comparison, Measured
     from clipbert.config import SamplingConfig
-    from clipbert.cost import CostPoint, CostSettings
+    from clipbert.cost import CostPoint
+    from clipbert.cost_settings import CostSettings
     from clipbert.predict import Predictor
     from clipbert.retrieval import Hit, VideoIndex
     from clipbert.sweep import SweepRow

@@ -25,6 +25,13 @@ def answer(result: dict[str, Any]) -> None:
         print(f"\n  note: {notice}")
 
 
+def batch(result: dict[str, Any]) -> None:
+    reused = f", {result['reused']} of them before" if result["reused"] else ""
+    print(f"wrote {result['out']}: {result['rows'] - len(result['failed'])} of {result['rows']} rows answered{reused} (model {result['model']})")
+    for found in result["failed"]:
+        print(f"  line {found['line']}: {found['error']}")
+
+
 def attribution(result: dict[str, Any]) -> None:
     print(f"{result['question']}\n\n  why {result['target']}: {result['value_function']} (model {result['model']}, {result['method']})\n")
     print(f"  clip  seconds            value ({result['unit']})")
