@@ -160,7 +160,7 @@ def test_convert_writes_a_model_and_accounts_for_every_key(
         (["ask", "VIDEO", "what?", "--model", "MODEL", "--fps", "-1"], "fps must be"),
         (["ask", "VIDEO", "what?", "--model", "MODEL", "--dtype", "flot32"], "did you mean 'float32'"),
         (["ask", "VIDEO", "what?", "--model", "MODEL", "--seed", "-1"], "seed must be between 0"),
-        (["ask", "VIDEO"], "the following arguments are required: question"),
+        (["ask", "VIDEO"], "ask needs a video and a question, or --jsonl"),
         (["sample", "VIDEO", "--num-clips", "many"], "invalid int value: 'many'"),
         (["sample", "MISSING"], "does not exist"),
         (["sample", "TEXT"], "is text, not a video"),
