@@ -78,6 +78,13 @@ class Asked:
     def finished(self) -> bool:
         return self.num_done == self.num_planned and not self.stopped
 
+    def own_votes(self) -> list[tuple[str, float]]:
+        """Each clip's own answer with its probability; for captions, how likely the one that fits the video best fits this clip."""
+        found, match = self.prediction, self.question.mode == MATCH
+        own = found.clip_logits.sigmoid() if match else found.clip_logits.softmax(dim=-1)
+        places = [found.candidates.index(found.answer)] * len(own) if match else own.argmax(dim=-1).tolist()
+        return [(found.candidates[j], float(clip[j])) for j, clip in zip(places, own, strict=True)]
+
 
 @dataclass(frozen=True)
 class Picture:

@@ -4,8 +4,6 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from app.asking import MATCH
-
 if TYPE_CHECKING:
     from app.asking import Asked, Picture
     from clipbert.processing import TextPieces
@@ -78,15 +76,12 @@ def cards_to_drop_html(asked: "Asked") -> str:
 
 
 def _cards(asked: "Asked", attributes: Sequence[str]) -> str:
-    found, shares = asked.prediction, [float(value) for value in asked.prediction.contribution]
-    own = found.clip_logits.sigmoid() if asked.question.mode == MATCH else found.clip_logits.softmax(dim=-1)
-    best = found.candidates.index(found.answer)
-    total, largest = sum(shares), max((abs(share) for share in shares), default=0.0) or 1.0
+    shares = [float(value) for value in asked.prediction.contribution]
+    votes, total, largest = asked.own_votes(), sum(shares), max((abs(share) for share in shares), default=0.0) or 1.0
     cards = []
     for n, (start, end) in enumerate(asked.spans.tolist()):
-        j = best if asked.question.mode == MATCH else int(own[n].argmax())
         part = f" · {100 * shares[n] / total:.0f} %" if min(shares) >= 0 and total > 0 else ""
-        vote = f"{html.escape(found.candidates[j])} {percent(float(own[n, j]))}"
+        vote = f"{html.escape(votes[n][0])} {percent(votes[n][1])}"
         cut = asked.video is not None and asked.video.shortened[n]
         shortened = ' <abbr title="The clip is longer than the video, so it was shortened.">shortened</abbr>' if cut else ""
         cards.append(

@@ -6,6 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from test_app_saving import answered
+from test_predict import VIDEO, make_predictor
+
+from app.asking import CHOICE, MATCH, Question
+from app.clip_files import logit_rows, strip_png
 
 
 @pytest.fixture
@@ -33,6 +38,35 @@ def test_an_answer_grows_clip_by_clip(page: Any, scored: list[float]) -> None:
     page.wait_for_function("/after [123]\\/4 clips: /.test(document.querySelector('#answer .state')?.innerText)")
     page.wait_for_function("document.querySelector('#answer .state')?.innerText == 'after all 4 clips'")
     assert len(scored) == 4 and page.locator("#clips .clip-card").count() == 4 and page.locator("#answer .bar").count() == 4
+
+
+def test_a_card_shows_the_models_picture_its_seconds_its_vote_and_its_part(page: Any) -> None:
+    card = page.locator("#clips .clip-card").nth(1)
+    assert re.fullmatch(r"\d\d:\d\d\.\d–\d\d:\d\d\.\d( shortened)?", card.locator(".when").inner_text())
+    assert re.fullmatch(r"(red|green|blue|white) \d+\.\d %", card.locator(".vote").inner_text())
+    assert re.match(r"[+-]\d+\.\d{3} nats", card.locator("> .soft").inner_text())
+    wide, high, side = card.locator("img").first.evaluate("img => [img.naturalWidth, img.naturalHeight, img.parentElement.clientWidth]")
+    assert wide == make_predictor().model.image_size > high, "a wide video fills the width of the model's square"
+    shown = card.locator("img").first.evaluate("img => [img.clientWidth, img.clientHeight]")
+    assert shown == pytest.approx([side, side * high / wide], abs=1.5), "what is left of the square is padding, and shown as such"
+
+
+def test_the_clips_are_saved_as_a_picture_and_their_logits_as_a_table(page: Any) -> None:
+    with page.expect_download() as picture:
+        page.click("#clips-png")
+    assert picture.value.path().read_bytes().startswith(b"\x89PNG")
+    with page.expect_download() as table:
+        page.click("#clips-csv")
+    head, *rows = table.value.path().read_text().splitlines()
+    assert head == "clip,start_seconds,end_seconds,contribution_nats,logit red,logit green,logit blue,logit white" and len(rows) == 4
+
+
+@pytest.mark.parametrize("question", [Question(CHOICE, "which?", ("red", "blue")), Question(MATCH, "", ("a dog", "a cat", "a car"))], ids=str)
+def test_the_table_of_logits_is_the_predictions(question: Question) -> None:
+    asked = answered(make_predictor(), question)
+    rows = logit_rows(asked)
+    assert [[row[f"logit {name}"] for name in question.texts] for row in rows] == asked.prediction.clip_logits.tolist()
+    assert strip_png(make_predictor(), VIDEO, asked).startswith(b"\x89PNG")
 
 
 def test_stop_ends_the_work_within_a_clip_and_leaves_a_partial_result(page: Any, scored: list[float]) -> None:
@@ -78,11 +112,29 @@ def test_choices_limit_the_answer_and_one_choice_is_refused(page: Any) -> None:
     page.wait_for_function("document.querySelectorAll('#answer .bar').length == 2 && !document.querySelector('#ask-notice .bad')")
 
 
+def test_pasted_lines_are_choices_and_a_line_less_is_one_less(page: Any) -> None:
+    page.click("#mode input[value='Multiple choice']")
+    page.click("#texts textarea")
+    page.keyboard.insert_text("red\nblue\n\n white \n")
+    page.click("#ask")
+    page.wait_for_function("document.querySelectorAll('#answer .bar').length == 3")
+    assert sorted(page.locator("#answer .bar > span:first-child").all_inner_texts()) == ["blue", "red", "white"]
+    page.fill("#texts textarea", "red\nblue")
+    page.click("#ask")
+    page.wait_for_function("document.querySelectorAll('#answer .bar').length == 2")
+
+
+def test_a_video_can_be_uploaded_or_taken_with_the_webcam(page: Any) -> None:
+    assert page.locator("#player [aria-label='Upload file'], #player [data-testid='upload-button']").count()
+    assert page.locator("#player [aria-label='Webcam'], #player [aria-label*='amera']").count()
+
+
 def test_the_page_shows_what_the_model_cannot_read(page: Any) -> None:
     page.fill("#question textarea", "what 🦖 is " + "very " * 60)
     page.wait_for_selector("#pieces .piece.unknown")
     page.wait_for_selector("#pieces .piece.cut s")
-    assert "are not used" in page.inner_text("#pieces summary")
+    longest = make_predictor().model.processor.max_text_length - 2  # beside [CLS] and [SEP]
+    assert re.search(rf"\d+ of \d+ pieces are not used \(struck through\): the model reads {longest} of a text", page.inner_text("#pieces summary"))
 
 
 def test_the_keyboard_asks_and_reaches_the_clips(page: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from app.asking import CHOICE, MATCH, MODES, OPEN, Asked, Question, ask_stream
+from app.clip_files import ClipFiles
 from app.edit_panel import edit_panel
 from app.links import Link
 from app.pictures import Picture
@@ -81,10 +82,11 @@ class _Answer:
         self.answer = gr.HTML(elem_id="answer")
         save_panel(shared, asking.inputs)
         self.cards = gr.HTML(elem_id="clips", js_on_load=CLICK_SECONDS)
+        self.files = ClipFiles(shared, notice)
         self.line = Picture(shared, "answer-line", notice)
         shared.answered = gr.State("")
         edit_panel(shared)
-        self.outputs = [self.answer, self.cards, *self.line.outputs, shared.answered]
+        self.outputs = [self.answer, self.cards, self.files.box, *self.line.outputs, shared.answered]
         self.wire()
         asking.wire()
 
@@ -100,7 +102,9 @@ class _Answer:
     def run(self, session: Session, how: str, text: str, listed: str, *settings: Any) -> Iterator[Updates]:
         session.stop.clear()
         wanted, question, path = sampling(settings), _question(how, text, listed), session.current_video()
-        yield {self.answer: '<p class="state" role="status">looking at the first clip …</p>', self.cards: ""} | self.line.clear()
+        yield (
+            {self.answer: '<p class="state" role="status">looking at the first clip …</p>', self.cards: ""} | self.files.hidden() | self.line.clear()
+        )
         predictor = self.shared.engine.predictor()
         with closing(ask_stream(predictor, path, question, **vars(wanted))) as steps:
             for asked in steps:
@@ -128,7 +132,7 @@ class _Answer:
         if session.saved is not None and is_about(session.saved, session.video):
             return self.from_saved(session)
         session.saved, name = None, session.example
-        cleared = {self.answer: "", self.cards: ""} | self.line.clear()
+        cleared = {self.answer: "", self.cards: ""} | self.files.hidden() | self.line.clear()
         if not name:
             return cleared
         if session.link:
@@ -162,8 +166,10 @@ class _Answer:
 
     def show(self, session: Session, asked: Asked) -> Updates:
         session.results["ask"] = asked
-        ended = {**self.settled(session, asked), self.shared.answered: f"{time.time_ns()}"} if asked.stopped or asked.finished else {}
-        return {self.answer: answer_html(asked), self.cards: cards_html(asked)} | ended
+        drawn = {self.answer: answer_html(asked), self.cards: cards_html(asked)}
+        if not (asked.stopped or asked.finished):
+            return drawn
+        return drawn | self.files.shown() | self.settled(session, asked) | {self.shared.answered: f"{time.time_ns()}"}
 
     def settled(self, session: Session, asked: Asked) -> Updates:
         """How the answer settled; for captions, whose probabilities do not compete, nothing."""
