@@ -4,9 +4,12 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from app.asking import FRAMES_SHOWN
+
 if TYPE_CHECKING:
     from app.asking import Asked, Picture
     from clipbert.processing import TextPieces
+    from clipbert.sampling import ClipTimes
     from clipbert.types import Prediction
 
 # a click on anything that carries data-seconds becomes the component's click event, with those seconds
@@ -57,15 +60,24 @@ def bar_row(label: str, share: float) -> str:
     )
 
 
+def planned_html(clips: "Sequence[ClipTimes]") -> str:
+    """A place for each clip that the model is going to look at."""
+    return f'<p class="soft">The clips that the model is going to look at.</p><ol class="cards">{_places(clips)}</ol>'
+
+
 def cards_html(asked: "Asked") -> str:
-    """A card for each clip: its frames as the model sees them, its seconds, its own answer, its contribution.  A click seeks."""
+    """A card for each clip: its frames as the model sees them, its seconds, its own answer, its contribution.  A click seeks.
+
+    Clips still to come have a place.
+    """
     lead = (
         'Each clip on its own. The bar is its exact part in the answer <abbr title="Shapley value of the log-probability: how much the answer gains, '
         'on average over all orders, when this clip joins. 1 nat = a factor of 2.7.">(contribution)</abbr>: '
         "right, for it; left, against it. Hatched: padding. Click a clip to play it."
     )
     starts = asked.spans[:, 0].tolist()
-    drawn = _cards(asked, [f'data-seconds="{start:.3f}" title="Play from here"' for start in starts])
+    to_come = asked.footage.clips[asked.num_done :] if asked.footage is not None and not asked.stopped else ()
+    drawn = _cards(asked, [f'data-seconds="{start:.3f}" title="Play from here"' for start in starts], to_come)
     return f'<p class="soft">{lead if len(starts) <= 16 else lead.replace("exact", "sampled")}</p>{drawn}'
 
 
@@ -75,7 +87,7 @@ def cards_to_drop_html(asked: "Asked") -> str:
     return f'<p class="soft">What the model is shown now. Click a clip to leave it out.</p>{drawn}'
 
 
-def _cards(asked: "Asked", attributes: Sequence[str]) -> str:
+def _cards(asked: "Asked", attributes: Sequence[str], to_come: "Sequence[ClipTimes]" = ()) -> str:
     shares = [float(value) for value in asked.prediction.contribution]
     votes, total, largest = asked.own_votes(), sum(shares), max((abs(share) for share in shares), default=0.0) or 1.0
     cards = []
@@ -89,7 +101,16 @@ def _cards(asked: "Asked", attributes: Sequence[str]) -> str:
             f'<span class="frames">{"".join(map(_frame, asked.pictures[n]))}</span><span class="when">{clock(start)}–{clock(end)}{shortened}</span>'
             f'<span class="vote">{vote}</span>{_share(shares[n], largest)}<span class="soft">{shares[n]:+.3f} nats{part}</span></button></li>'
         )
-    return f'<ol class="cards">{"".join(cards)}</ol>'
+    return f'<ol class="cards">{"".join(cards)}{_places(to_come)}</ol>'
+
+
+def _places(clips: "Sequence[ClipTimes]") -> str:
+    frames = '<span class="frame"></span>'
+    return "".join(
+        f'<li><span class="waiting-card"><span class="frames">{frames * min(len(clip.times), FRAMES_SHOWN)}</span>'
+        f'<span class="when">{clock(clip.start)}–{clock(clip.end)}</span><span class="soft">not looked at yet</span></span></li>'
+        for clip in clips
+    )
 
 
 def _frame(picture: "Picture") -> str:

@@ -1,6 +1,7 @@
 """The Ask tab in a browser: streamed, stoppable, clickable, and honest about what the model reads."""
 
 import re
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -28,6 +29,20 @@ def scored(app_predictor: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[list
     return times
 
 
+@pytest.fixture
+def held(app_predictor: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Semaphore]:
+    """The model scores as many clips as this is released for."""
+    allowed, score = threading.Semaphore(0), app_predictor.model.score
+
+    def when_let(*arguments: Any) -> Any:
+        allowed.acquire(timeout=60)
+        return score(*arguments)
+
+    monkeypatch.setattr(app_predictor.model, "score", when_let)
+    yield allowed
+    allowed.release(100)
+
+
 def ask(page: Any, question: str) -> None:
     page.fill("#question textarea", question)
     page.click("#ask")
@@ -38,6 +53,17 @@ def test_an_answer_grows_clip_by_clip(page: Any, scored: list[float]) -> None:
     page.wait_for_function("/after [123]\\/4 clips: /.test(document.querySelector('#answer .state')?.innerText)")
     page.wait_for_function("document.querySelector('#answer .state')?.innerText == 'after all 4 clips'")
     assert len(scored) == 4 and page.locator("#clips .clip-card").count() == 4 and page.locator("#answer .bar").count() == 4
+
+
+def test_enter_asks_and_the_strip_of_clips_is_there_before_the_answer(page: Any, held: threading.Semaphore) -> None:
+    seconds = page.locator("#clips .when").all_inner_texts()
+    page.fill("#question textarea", "before the answer?")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelectorAll('#clips .waiting-card').length == 4")
+    assert page.locator("#clips .when").all_inner_texts() == seconds and not page.locator("#answer .big").count()
+    held.release(100)
+    page.wait_for_function("document.querySelector('#answer .state')?.innerText == 'after all 4 clips'")
+    assert page.locator("#clips .clip-card").count() == 4 and not page.locator("#clips .waiting-card").count()
 
 
 def test_a_card_shows_the_models_picture_its_seconds_its_vote_and_its_part(page: Any) -> None:
@@ -69,15 +95,18 @@ def test_the_table_of_logits_is_the_predictions(question: Question) -> None:
     assert strip_png(make_predictor(), VIDEO, asked).startswith(b"\x89PNG")
 
 
-def test_stop_ends_the_work_within_a_clip_and_leaves_a_partial_result(page: Any, scored: list[float]) -> None:
+def test_stop_ends_the_work_within_a_clip_and_leaves_a_partial_result(page: Any, held: threading.Semaphore, scored: list[float]) -> None:
+    held.release()
     ask(page, "does it stop?")
     page.wait_for_function("/after 1\\/4/.test(document.querySelector('#answer .state')?.innerText)")
-    page.click("#ask-stop")
+    with page.expect_response(lambda answer: "/gradio_api/run/" in answer.url or "/queue/join" in answer.url):
+        page.click("#ask-stop")
+    held.release(100)
     told = page.inner_text("#answer .state:has(.partial)")
-    done = int(re.search(r"after (\d) of 4", told)[1])
-    assert done < 4 and len(scored) == done and page.locator("#clips .clip-card").count() == done
+    assert "stopped after 2 of 4 clips" in told and len(scored) == 2, "the clip that was being looked at, and none after it"
+    assert page.locator("#clips .clip-card").count() == 2 and not page.locator("#clips .waiting-card").count()
     page.wait_for_timeout(1000)
-    assert len(scored) == done
+    assert len(scored) == 2
 
 
 def test_another_aggregation_runs_no_model(page: Any, scored: list[float]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.asking import CHOICE, MATCH, MODES, OPEN, Asked, Question, ask_stream
+from app.asking import CHOICE, MATCH, MODES, OPEN, Asked, Question, ask_footage
 from app.clip_files import ClipFiles
 from app.edit_panel import edit_panel
 from app.links import Link
@@ -18,7 +18,8 @@ from app.saving import advice, compared, is_about, session_of
 from app.settings import sampling
 from app.shared import Shared, Updates, notice_html
 from app.state import Session
-from app.views import CLICK_SECONDS, answer_html, cards_html, pieces_html
+from app.views import CLICK_SECONDS, answer_html, cards_html, pieces_html, planned_html
+from clipbert.edits import footage
 from clipbert.tasks import require_text
 
 TITLE, PLACE = "Ask", 1
@@ -106,7 +107,9 @@ class _Answer:
             {self.answer: '<p class="state" role="status">looking at the first clip …</p>', self.cards: ""} | self.files.hidden() | self.line.clear()
         )
         predictor = self.shared.engine.predictor()
-        with closing(ask_stream(predictor, path, question, **vars(wanted))) as steps:
+        shown = footage(predictor, path, **vars(wanted))
+        yield {self.cards: planned_html(shown.clips)}
+        with closing(ask_footage(predictor, shown, question)) as steps:
             for asked in steps:
                 if session.video != path:  # another video was chosen meanwhile
                     return
