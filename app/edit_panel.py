@@ -42,6 +42,7 @@ class _Controls:
         with gr.Row(elem_classes="edit-row"):
             self.start, self.end = _seconds("From (s)", "edit-start"), _seconds("to (s)", "edit-end")
             self.trim = _button("Trim", "edit-trim")
+        with gr.Row(elem_classes="edit-row"):
             self.at = _seconds("Frame at (s)", "edit-at")
             self.freeze = _button("Freeze on it", "edit-freeze")
         with gr.Row(elem_classes="edit-row"):

@@ -25,7 +25,7 @@ COPIED = "the link is copied, and stands in the box; it carries the question, th
 
 def link_row(shared: Shared, asking: Sequence[Any], notice: gr.HTML) -> None:
     """Build it; `asking` are the controls of the question (mode, text, list)."""
-    with gr.Row(equal_height=True):
+    with gr.Row(elem_classes="edit-row"):
         copy = gr.Button("Copy link", size="sm", min_width=110, scale=0, elem_id="copy-link")
         address = gr.Textbox(show_label=False, container=False, placeholder="the link appears here", interactive=False, elem_id="link")
         query = gr.Textbox(visible="hidden")

@@ -144,7 +144,7 @@ def answer_changes(changes: Sequence[Change], *, model: str, edit: str, num_answ
     reach = 1.7 * max(*(abs(row["change_points"]) for row in rows), 1.0)
     return Chart(
         "What the edit changed", model, plain(edit, 200), rows,
-        Axis("change of probability (percentage points)", limits=(-reach, reach)), Axis("", "category", tuple(row["answer"] for row in rows)),
+        Axis("change (percentage points)", limits=(-reach, reach)), Axis("", "category", tuple(row["answer"] for row in rows)),
         (Bars(rows, "answer", "change_points", "{answer}\n{label}\n{change_points:+.2f} percentage points", horizontal=True, series="direction",
               label="label"),),
         (LIKELIER, LESS_LIKELY),
