@@ -16,7 +16,7 @@ KEYS = (
 WORDS = (
     ("clip", "A short stretch of the video, about a second. The model looks at a few clips, each by itself, and never at the whole video."),
     ("N_test", "How many clips the model looks at when it answers. N_train is how many it was shown of a video at each step of its training."),
-    ("T", "How many frames of a clip it sees. Their features are averaged, so their order has no effect."),
+    ("T", "How many frames of a clip it sees. Where a model averages their features, their order has no effect."),
     ("policy", "The rule by which clips are placed in the video."),
     ("pooling", "Each clip votes by itself; pooling makes one answer of the votes: mean, max, or lse, a softened max."),
     (

@@ -22,7 +22,7 @@ def settings_accordion(defaults: SamplingConfig) -> list[Any]:
             ),
             gr.Slider(
                 1, MOST_FRAMES, defaults.num_frames, step=1, precision=0, label="Frames per clip (T)", elem_id="num-frames",
-                info="How many pictures the model sees of each clip. It averages them.",
+                info="How many pictures the model sees of each clip.",
             ),
             gr.Slider(
                 LEAST_FPS, MOST_FPS, defaults.fps, step=0.25, label="Frames a second (fps)", elem_id="fps",
