@@ -52,6 +52,20 @@ def test_closing_the_stream_ends_the_work() -> None:
     assert predictor.model.encoded == 2
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="reads the resident memory from /proc")
+def test_stopped_streams_leave_no_memory_behind() -> None:
+    predictor = make_predictor()
+
+    def stopped(seed: int) -> int:
+        steps = encode_stream(predictor, VIDEO, num_clips=8, policy="random", seed=seed)
+        predictor.answer(next(steps).video, f"what is {seed}?")
+        steps.close()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    before = max(stopped(seed) for seed in range(5))
+    assert max(stopped(seed) for seed in range(5, 45)) - before < 50e6
+
+
 def test_clips_known_from_before_are_reused() -> None:
     predictor = make_predictor()
     predictor.encode(VIDEO, num_clips=2, policy="official")
