@@ -14,6 +14,7 @@ from clipbert.source import source_of
 from clipbert.viz.style import clock
 
 LONG_SECONDS = 600
+WIDE = 5  # sides apart, beyond which the original code skips a video
 
 
 def video_chooser(shared: Shared) -> None:
@@ -32,11 +33,11 @@ def video_chooser(shared: Shared) -> None:
         video = session.current_video()
         playable = preview(video, shared.sessions.uploads / "previews")
         shown = {shared.player: str(playable) if playable else None, shared.video_changed: f"{time.time_ns()}"}
+        told = advice(video)
         if playable is None:
-            shown[notice] = notice_html(f"your browser cannot play {session.name}; the model can still look at it, and shows its clips.", "note")
-        elif (seconds := source_of(video, None).timeline()[0].duration) > LONG_SECONDS:
-            told = f"this video lasts {clock(seconds)}, and the clips see little of it: the Sampling tab tells how much."
-            shown[notice] = notice_html(f"{told} Trim it to the part you ask about.", "note")
+            told = [f"your browser cannot play {session.name}; the model can still look at it, and shows its clips.", *told]
+        if told:
+            shown[notice] = notice_html(" ".join(told), "note")
         return shown
 
     def own(session: Session, path: str | None) -> Updates:
@@ -78,6 +79,25 @@ def video_chooser(shared: Shared) -> None:
         return shown | show(session) | told
 
     shared.on(shared.page.load, start, [shared.address], js=READ_ADDRESS, outputs=[gallery, limit, *outputs], notice=notice, show_progress="hidden")
+
+
+def advice(video: Path) -> list[str]:
+    """Sentences on what of a video suits the model badly; an unusual shape, an unusual length.
+
+    Raises VideoError.
+    """
+    found, source = [], source_of(video, None)
+    if (seconds := source.timeline()[0].duration) > LONG_SECONDS:
+        found.append(f"This video lasts {clock(seconds)}, and the clips see little of it: the Sampling tab tells how much.")
+        found.append("Trim it to the part you ask about.")
+    with source.open() as opened:
+        pictures, _ = opened.decode([0])
+    for picture in pictures.values():  # none, where the first frame cannot be decoded
+        height, width = picture.shape[-2:]
+        if max(height, width) > WIDE * min(height, width):
+            padding = 100 * (1 - min(height, width) / max(height, width))
+            found.append(f"The picture is {width} x {height}: the model looks at squares, so {padding:.0f} % of what it gets is padding. Crop it.")
+    return found
 
 
 def limit_html(max_bytes: float | None) -> str:

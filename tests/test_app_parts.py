@@ -8,6 +8,7 @@ from test_predict import VIDEO, make_predictor
 from torch import nn
 from videos import write_video
 
+from app.chooser import advice
 from app.engine import Engine, is_untrained
 from app.preview import preview
 from app.settings import sampling
@@ -78,6 +79,13 @@ def test_what_no_browser_plays_becomes_an_mp4_where_it_can_be_encoded(tmp_path: 
     assert made is not None and preview(made, tmp_path) == made
     monkeypatch.setattr("app.preview.ENCODER", "not in this build")
     assert preview(write_video(tmp_path / "b.mkv", codec="libx265", num_frames=7), tmp_path / "made") is None
+
+
+def test_a_strip_of_a_video_is_answered_with_advice_and_an_ordinary_one_without(tmp_path: Path) -> None:
+    assert advice(VIDEO) == []
+    told = " ".join(advice(write_video(tmp_path / "wide.mp4", size=(16, 160))))
+    assert "160 x 16" in told and "90 % of what it gets is padding" in told
+    assert "16 x 96" in " ".join(advice(write_video(tmp_path / "tall.mp4", size=(96, 16))))
 
 
 def test_untrained_weights_are_recognised_and_trained_ones_are_not() -> None:
