@@ -4,16 +4,17 @@ import html
 
 import gradio as gr
 
-BLUE = "#0072B2"
-SOFT, SOFT_DARK = "#56606d", "#a3adba"  # of text that explains, as --soft in style.css
+from clipbert.viz.style import THEMES
+
+LIGHT, DARK = THEMES["light"], THEMES["dark"]
 
 
 def theme() -> gr.themes.Base:
-    """The app's theme; colours of states are in style.css, as variables that change with the mode."""
+    """The app's theme, in the colours of the charts; those of states are in style.css, as variables that change with the mode."""
     system = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
     return gr.themes.Base(
         primary_hue=gr.themes.Color(
-            "#eef6fb", "#d6eaf5", "#aed5eb", "#7fbcdf", "#4a9fd0", BLUE, "#00659e", "#00547f", "#004366", "#00344f", "#00283d"
+            "#eef6fb", "#d6eaf5", "#aed5eb", "#7fbcdf", "#4a9fd0", LIGHT.series[0], "#00659e", "#00547f", "#004366", "#00344f", "#00283d"
         ),
         neutral_hue="slate",
         radius_size="sm",
@@ -28,10 +29,10 @@ def theme() -> gr.themes.Base:
         body_background_fill="#fafbfc",
         body_background_fill_dark="#11151a",
         block_background_fill_dark="#181d24",
-        block_info_text_color=SOFT,
-        block_info_text_color_dark=SOFT_DARK,
-        body_text_color_subdued=SOFT,
-        body_text_color_subdued_dark=SOFT_DARK,
+        block_info_text_color=LIGHT.faint,
+        block_info_text_color_dark=DARK.faint,
+        body_text_color_subdued=LIGHT.faint,
+        body_text_color_subdued_dark=DARK.faint,
     )
 
 
