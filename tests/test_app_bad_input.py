@@ -232,6 +232,36 @@ def resident_bytes() -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
+def test_a_video_that_no_browser_plays_is_shown_as_one_that_it_does(page: Any, tmp_path: Path) -> None:
+    open_file(page, write_video(tmp_path / "hevc.mkv", codec="libx265", num_frames=20))
+    page.wait_for_selector("#answer .big", state="detached")
+    page.wait_for_function("document.querySelector('#player video')?.readyState >= 2")
+
+
+def test_where_it_cannot_be_encoded_anew_the_page_says_so_and_answers(page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hevc = write_video(tmp_path / "hevc.mkv", codec="libx265", num_frames=21)
+    monkeypatch.setattr("app.preview.ENCODER", "not in this build")
+    open_file(page, hevc)
+    page.wait_for_selector("#video-notice .note:has-text('your browser cannot play hevc.mkv')")
+    page.fill("#question textarea", "what is it?")
+    page.click("#ask")
+    page.wait_for_selector("#answer .big")
+
+
+def test_memory_returns_after_fifty_questions(client: Any, tmp_path: Path) -> None:
+    def about(n: int) -> None:
+        path = tmp_path / f"{n}.mp4"
+        path.write_bytes(VIDEO.read_bytes() + bytes([n]))  # another video, to every cache
+        ask(client, path, f"number {n}?")
+
+    for n in range(10):
+        about(n)
+    before = resident_bytes()
+    for n in range(10, 60):
+        about(n)
+    assert resident_bytes() - before < 50e6
+
+
 @pytest.fixture
 def slow(app_predictor: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Scoring a clip takes a second."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from app_fixtures import _free_port
@@ -65,3 +66,28 @@ def test_a_killed_server_starts_clean_and_asks_for_the_password(tmp_path: Path) 
         client = Client(address, auth=LOGIN, verbose=False)
         assert client.predict(handle_file(VIDEO), "is it whole?", 2, api_name="/ask")["answer"]
         client.close()
+
+
+def log_in(page: Any) -> None:
+    for kind, word in zip(("text", "password"), LOGIN, strict=True):
+        page.fill(f"input[type={kind}]", word)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#answer .big", timeout=300_000)
+
+
+def test_a_page_says_that_its_server_is_gone_and_comes_back_with_it(browser: Any, tmp_path: Path) -> None:
+    port = _free_port()
+    page = browser.new_page()
+    page.set_default_timeout(90_000)
+    with server(tmp_path, port) as (address, process):
+        page.goto(address)
+        log_in(page)
+        page.fill("#question textarea", "is it cut short?")
+        page.click("#ask")
+        page.wait_for_function("/after 1\\/4/.test(document.querySelector('#answer .state')?.innerText)")
+        process.kill()
+        page.wait_for_selector(".toast-body:has-text('Connection to the server was lost')")
+    with server(tmp_path, port):
+        page.wait_for_selector("input[type=password]")
+        log_in(page)
+    page.close()

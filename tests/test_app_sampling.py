@@ -49,6 +49,15 @@ def test_settings_move_the_clips_without_the_model(tab: Any) -> None:
     assert tab.inner_text("#sampling-counts dd").strip() == "6"
 
 
+def test_another_image_size_changes_the_cells_and_no_clip(tab: Any) -> None:
+    before = tab.locator("#timeline .clip").count()
+    for size, cells in (("224", 9), ("1000", 256)):
+        tab.click("#sampling-size input")
+        tab.click(f"#sampling-size [role=option]:has-text('{size}')")
+        tab.wait_for_function(f"document.querySelectorAll('#sampling-counts dd')[4].innerText == '{cells}'")
+    assert tab.locator("#timeline .clip").count() == before
+
+
 @pytest.mark.parametrize("suffix", ["svg", "png", "csv", "gif"])
 def test_the_timeline_is_saved(tab: Any, suffix: str) -> None:
     with tab.expect_download() as download:
