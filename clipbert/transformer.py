@@ -1,5 +1,7 @@
 """Text and grid embeddings and the BERT-shaped encoder that fuses them (Sec. 3; OFFICIAL sections 1.2 to 1.4)."""
 
+from dataclasses import dataclass
+
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
@@ -7,6 +9,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clipbert.config import ClipBertConfig
+
+
+@dataclass(frozen=True)
+class FusedInput:
+    """What the fusion transformer reads: one row per (text, clip) pair, R = M * N."""
+
+    tokens: Tensor  # float[R, S, D]: text, then grid cells
+    mask: Tensor  # bool[R, S]
+    num_clips: int
 
 
 class TextEmbedding(nn.Module):

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from clipbert.model import ContrastiveHead, WordMean
+from clipbert.heads import ContrastiveHead, WordMean
 from clipbert.processing import ClipBertProcessor
 from train.grids import GridDataset, means
 
