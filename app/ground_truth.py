@@ -9,7 +9,7 @@ from torch import Tensor
 
 from app.gallery import Gallery, poster
 from clipbert.data.examples import read_examples
-from clipbert.data.shapes import write_video
+from clipbert.data.story_video import write_video
 from clipbert.data.synthetic import make_story, rows
 from clipbert.metrics import median_rank, ranks, recall_at, retrieval_metrics
 from clipbert.predict import Predictor

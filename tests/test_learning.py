@@ -10,8 +10,9 @@ import yaml
 
 from clipbert.data.examples import read_examples
 from clipbert.data.questions import singleqa, stillqa
-from clipbert.data.shapes import COLORS, GROUND, Story, pictures
+from clipbert.data.shapes import COLORS, GROUND, Story
 from clipbert.data.stories import make_still
+from clipbert.data.story_video import pictures
 from clipbert.data.video_store import open_store
 from clipbert.evaluate import evaluate
 from clipbert.predict import Predictor

@@ -18,8 +18,8 @@ import numpy as np
 import PIL
 
 from clipbert.data.questions import ANSWERS, LESSONS, SHORT_LESSONS, STILL_LESSONS, TASKS, Row, rows
-from clipbert.data.shapes import pictures, write_video
 from clipbert.data.stories import LONG_SECONDS, VARIANTS, make_short, make_still, make_story
+from clipbert.data.story_video import pictures, write_video
 
 SPLITS = ("train", "val", "test")
 STILLS_PER_VIDEO, SHORTS_PER_VIDEO = 8, 4
