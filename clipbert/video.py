@@ -11,15 +11,11 @@ decoded through once at opening and always read from the start.
 
 import itertools
 import os
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, wait
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import av
 import numpy as np
 import torch
 from jaxtyping import Float64, UInt8
@@ -27,7 +23,8 @@ from torch import Tensor
 
 from clipbert.types import Clip, Timeline
 from clipbert.video_files import PartialDecodeError, VideoError, refuse_what_is_no_video
-from clipbert.video_packets import FrameTable, Packets, Reader, ascending, declared, find, is_hidden_vp8, table_from_packets
+from clipbert.video_packets import FrameTable, Reader, declared, find, packets_of, table_from_decoding, table_from_packets, timeline_of
+from clipbert.video_watch import Watch
 
 if TYPE_CHECKING:
     from clipbert.video_decord import DecordFrames
@@ -57,7 +54,7 @@ class Video:
         self.frames_decoded = 0
         self._opening_notices: list[str] = []
         self._undecodable: set[int] = set()
-        self._abandoned = False
+        self._watch = Watch(path, time_limit_seconds)
         self._reader: Reader | None = None
         self._decord: DecordFrames | None = None
         self._run: Iterator[tuple[int, Any]] | None = None
@@ -97,7 +94,7 @@ class Video:
         self._recent.clear()
         if self._decord is not None:
             self._decord.close()
-        if self._reader is not None and not self._abandoned:
+        if self._reader is not None and not self._watch.gave_up:
             self._reader.close()
         self._reader = None
 
@@ -184,7 +181,7 @@ class Video:
         pictures = {}
         for first in range(0, len(wanted), 8):  # few at a time: the watch wants to see progress
             indices = wanted[first : first + 8]
-            self._proceed()
+            self._watch.proceed()
             try:
                 pixels = self._decord.read(indices)
             except (ValueError, OSError) as error:
@@ -228,7 +225,7 @@ class Video:
         first, unchecked = int(np.searchsorted(table.pts, key_pts)), start > 0 and key_pts in table.pts
         self._run_is_damaged, sound, count = False, True, 0
         for frame in reader.frames():
-            self._proceed()
+            self._watch.proceed()
             if frame is None:
                 self._run_is_damaged, sound, unchecked = True, False, False
                 continue
@@ -246,11 +243,11 @@ class Video:
 
     def _open(self) -> None:
         reader = self._reader = Reader(self.path, self.time_limit_seconds)
-        packets, complete = self._demux(reader)
+        packets, complete = packets_of(reader, self._watch.proceed)
         order_unsaid = reader.container.format.name == "avi" and reader.stream.codec_context.has_b_frames
         table = None if order_unsaid else table_from_packets(packets)
         if table is None or not self._begins_like(table):
-            table = self._table_from_decoding(packets.duration[-1])
+            table = table_from_decoding(reader, packets.duration[-1], self._watch.proceed)
             if not len(table.pts) or not self._begins_like(table):
                 raise VideoError(f"cannot open video: no frame of {self.path} can be decoded; download or export it again.")
         frame = next((frame for _, frame in self._recent if frame is not None), None) or self._first_sound_frame()
@@ -260,7 +257,7 @@ class Video:
         self._stored_size = (frame.height, frame.width)
         self.rotation = round(frame.rotation / 90) * 90
         self.size = self._stored_size if self.rotation % 180 == 0 else (frame.width, frame.height)
-        self.timeline = self._make_timeline(reader.stream)
+        self.timeline = timeline_of(self._table, reader.stream)
         seconds_declared, expected = declared(reader)
         if not complete or expected > len(packets.pts) or (not expected and seconds_declared > self.duration + 0.5):
             frames = f" of {expected}" if expected > self.num_frames else ""
@@ -289,23 +286,6 @@ class Video:
         if why:
             raise VideoError(f'cannot open video: {self.path}; {why}; use backend="pyav".')
 
-    def _demux(self, reader: "Reader") -> tuple["Packets", bool]:
-        """The packets' times and flags, and whether reading reached the end."""
-        packets, complete = Packets([], [], [], []), True
-        vp8 = reader.stream.codec_context.name in ("vp8", "libvpx")
-        try:
-            for packet in reader.packets():
-                self._proceed()
-                packets.pts.append(packet.pts)
-                packets.duration.append(packet.duration or 0)
-                packets.key.append(packet.is_keyframe)
-                packets.shown.append(not packet.is_discard and not (vp8 and is_hidden_vp8(packet)))
-        except av.FFmpegError:
-            complete = False
-        if not any(packets.shown):
-            raise VideoError(f"cannot open video: {self.path} holds no video frame; it is cut off, download or export it again.")
-        return packets, complete
-
     def _begins_like(self, table: FrameTable) -> bool:
         """Whether the first two decoded frames are the first two of `table`, which then becomes the video's.
 
@@ -332,58 +312,11 @@ class Video:
     def _first_sound_frame(self) -> Any:
         return next((frame for i in range(len(self._table.pts)) if (frame := self._frame(i)) is not None), None)
 
-    def _table_from_decoding(self, last_duration: int) -> FrameTable:
-        """The table of a file whose packets do not say when frames are shown: decode it through once."""
-        assert self._reader is not None
-        self._reader.go_to(0, None)
-        pts: list[int | None] = []
-        for frame in self._reader.frames():
-            self._proceed()
-            if frame is not None:
-                pts.append(frame.pts)
-        ticks = ascending(pts)
-        if ticks is None:
-            stream: Any = self._reader.stream
-            ticks = np.arange(len(pts)) * max(round(1 / ((stream.average_rate or stream.guessed_rate or 25) * stream.time_base)), 1)
-        return FrameTable(ticks, np.zeros(len(pts), np.int64), None, last_duration, by_order=True, open_gop=False)
-
-    def _make_timeline(self, stream: Any) -> Timeline:
-        pts, base = self._table.pts, stream.time_base
-        times = torch.from_numpy((pts - pts[0]) * base.numerator / base.denominator)
-        span = float(times[-1])
-        rate = float(stream.average_rate or stream.guessed_rate or 0) or ((len(pts) - 1) / span if span else 1.0)
-        last = float(self._table.last_duration * base) or (float(times.diff().median()) if span else 1 / rate)
-        return Timeline(times, span + last, rate, torch.from_numpy(pts.copy()), stream.frames, stream.duration)
-
-    def _proceed(self) -> None:
-        """Called between packets and frames: tells the watch that work gets on."""
-        if self._abandoned:
-            raise VideoError(f"cannot read video: {self.path} was given up.")
-        self._progress = time.monotonic()
-
     def _within_time_limit(self, work: Callable[[], _Result]) -> _Result:
         """What `work` returns, or VideoError once it makes no progress for the time limit."""
-        if self._abandoned or (self._reader is None and hasattr(self, "timeline")):
+        if self._watch.gave_up or (self._reader is None and hasattr(self, "timeline")):
             raise VideoError(f"cannot read video: {self.path} is closed; open it again.")
-        future: Future[_Result] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(work())
-            except Exception as error:  # noqa: BLE001 - handed to the caller, below
-                future.set_exception(error)
-
-        self._proceed()
-        threading.Thread(target=run, daemon=True, name="clipbert-video").start()
-        try:
-            while not future.done() and (left := self._progress + self.time_limit_seconds - time.monotonic()) > 0:
-                wait([future], timeout=left)
-        finally:
-            self._abandoned = not future.done()
-        if self._abandoned:
-            limit = f"{self.time_limit_seconds:g} s"
-            raise VideoError(f"cannot read video: {self.path} gave no frame for {limit}; convert it to MP4 or raise time_limit_seconds.")
-        return future.result()
+        return self._watch.result_of(work)
 
 
 def _ranges(indices: Iterable[int]) -> str:

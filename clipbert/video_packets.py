@@ -2,14 +2,16 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import av
 import numpy as np
+import torch
 from av.stream import Disposition
 
+from clipbert.types import Timeline
 from clipbert.video_files import KNOWN_VIDEOS, VideoError, is_not_video, why_unreadable
 
 MAX_REORDER = 32  # frames a codec may show later than it stores; H.264 and HEVC allow 16, fields double it
@@ -64,26 +66,26 @@ class Reader:
     """An open container and its decoder; `position` is the number of the packet that comes next."""
 
     def __init__(self, path: str, time_limit_seconds: float) -> None:
-        self._path, self._limit, self._seekable = path, time_limit_seconds, True
+        self.path, self._limit, self._seekable = path, time_limit_seconds, True
         self._open()
 
     def _open(self) -> None:
         try:
-            self.container = av.open(self._path, metadata_errors="replace", timeout=self._limit, container_options={"protocol_whitelist": "file"})
+            self.container = av.open(self.path, metadata_errors="replace", timeout=self._limit, container_options={"protocol_whitelist": "file"})
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise VideoError(f"cannot open video: {self._path} {why_unreadable(self._path)}.") from error
+            raise VideoError(f"cannot open video: {self.path} {why_unreadable(self.path)}.") from error
         format_name = self.container.format.name
         if format_name.endswith("_pipe") or format_name == "image2":
             self.close()
-            raise is_not_video(self._path, "an image")
+            raise is_not_video(self.path, "an image")
         if not self.container.streams:
             self.close()
-            raise VideoError(f"cannot open video: {self._path} {why_unreadable(self._path)}.")
+            raise VideoError(f"cannot open video: {self.path} {why_unreadable(self.path)}.")
         videos = [s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic]
         if not videos or videos[0].codec_context is None:
             what = "holds a codec this build cannot decode" if videos else "has no video stream (only sound, subtitles or cover art)"
             self.close()
-            raise VideoError(f"cannot open video: {self._path} {what}; {KNOWN_VIDEOS}.")
+            raise VideoError(f"cannot open video: {self.path} {what}; {KNOWN_VIDEOS}.")
         self.stream = videos[0]
         self.stream.codec_context.thread_type, self.stream.codec_context.thread_count = "NONE", 1
         self._packets, self.position = self.container.demux(self.stream), 0
@@ -147,6 +149,49 @@ class Reader:
         return True
 
 
+def packets_of(reader: Reader, proceed: Callable[[], None]) -> tuple[Packets, bool]:
+    """The packets' times and flags, and whether reading reached the end; calls `proceed` after each.  Raises VideoError for none."""
+    packets, complete = Packets([], [], [], []), True
+    vp8 = reader.stream.codec_context.name in ("vp8", "libvpx")
+    try:
+        for packet in reader.packets():
+            proceed()
+            packets.pts.append(packet.pts)
+            packets.duration.append(packet.duration or 0)
+            packets.key.append(packet.is_keyframe)
+            packets.shown.append(not packet.is_discard and not (vp8 and _is_hidden_vp8(packet)))
+    except av.FFmpegError:
+        complete = False
+    if not any(packets.shown):
+        raise VideoError(f"cannot open video: {reader.path} holds no video frame; it is cut off, download or export it again.")
+    return packets, complete
+
+
+def table_from_decoding(reader: Reader, last_duration: int, proceed: Callable[[], None]) -> FrameTable:
+    """The table of a file whose packets do not say when frames are shown: decode it through once, calling `proceed` after each frame."""
+    reader.go_to(0, None)
+    pts: list[int | None] = []
+    for frame in reader.frames():
+        proceed()
+        if frame is not None:
+            pts.append(frame.pts)
+    ticks = _ascending(pts)
+    if ticks is None:
+        stream: Any = reader.stream
+        ticks = np.arange(len(pts)) * max(round(1 / ((stream.average_rate or stream.guessed_rate or 25) * stream.time_base)), 1)
+    return FrameTable(ticks, np.zeros(len(pts), np.int64), None, last_duration, by_order=True, open_gop=False)
+
+
+def timeline_of(table: FrameTable, stream: Any) -> Timeline:
+    """When each frame of the table is shown."""
+    pts, base = table.pts, stream.time_base
+    times = torch.from_numpy((pts - pts[0]) * base.numerator / base.denominator)
+    span = float(times[-1])
+    rate = float(stream.average_rate or stream.guessed_rate or 0) or ((len(pts) - 1) / span if span else 1.0)
+    last = float(table.last_duration * base) or (float(times.diff().median()) if span else 1 / rate)
+    return Timeline(times, span + last, rate, torch.from_numpy(pts.copy()), stream.frames, stream.duration)
+
+
 def declared(reader: Reader) -> tuple[float, int]:
     """Seconds of video and number of packets that the header promises, 0 where it does not say."""
     stream: Any = reader.stream
@@ -166,7 +211,7 @@ def find(pts: np.ndarray, wanted: int | None) -> int:
     return index if index < len(pts) and pts[index] == wanted else len(pts)
 
 
-def ascending(pts: list[int | None]) -> np.ndarray | None:
+def _ascending(pts: list[int | None]) -> np.ndarray | None:
     """The presentation times of frames in output order, or None where they make no sense."""
     if any(p is None for p in pts):
         return None
@@ -175,6 +220,6 @@ def ascending(pts: list[int | None]) -> np.ndarray | None:
     return np.sort(ticks) if (np.abs(rank - np.arange(len(ticks))) <= MAX_REORDER).all() else None
 
 
-def is_hidden_vp8(packet: Any) -> bool:
+def _is_hidden_vp8(packet: Any) -> bool:
     """Whether a VP8 frame is only a reference for others (RFC 6386 section 9.1: show_frame is bit 4)."""
     return not bytes(packet)[0] >> 4 & 1
