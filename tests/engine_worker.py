@@ -17,7 +17,7 @@ from clipbert.model import ClipBertForSequenceClassification
 from train import two_pass
 from train.engine import DeepSpeedEngine, Engine, LocalEngine
 from train.optimizer import AdamW, parameter_groups
-from train.settings import EngineSettings, OptimizerSettings
+from train.sections import EngineSettings, OptimizerSettings
 
 ACCUMULATION, MAX_NORM = 2, 0.5
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from train import checkpoints
 from train.engine import DeepSpeedEngine, LocalEngine, deepspeed_config, load_weights
 from train.optimizer import AdamW
-from train.settings import EngineSettings, OptimizerSettings
+from train.sections import EngineSettings, OptimizerSettings
 
 ROOT = Path(__file__).parent.parent
 

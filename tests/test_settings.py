@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+import train.sections
 import train.settings
 from train.settings import Settings, dump_settings, read_settings
 
@@ -101,8 +102,8 @@ def test_a_missing_setting_is_named(tmp_path: Path) -> None:
 
 
 def test_every_setting_has_its_sentence() -> None:
-    tree = ast.parse(Path(train.settings.__file__).read_text())
-    for node in [n for n in tree.body if isinstance(n, ast.ClassDef)]:
+    files = (train.settings.__file__, train.sections.__file__)
+    for node in [n for file in files for n in ast.parse(Path(file).read_text()).body if isinstance(n, ast.ClassDef)]:
         for field, follower in zip(node.body, [*node.body[1:], None], strict=False):
             if isinstance(field, ast.AnnAssign):
                 assert isinstance(follower, ast.Expr) and isinstance(follower.value, ast.Constant), f"{node.name}.{ast.unparse(field.target)}"

@@ -25,7 +25,8 @@ from clipbert.predict import Predictor
 from train import checkpoints, train
 from train.objectives import contrastive_loss
 from train.optimizer import AdamW
-from train.settings import ModelSettings, read_settings
+from train.sections import ModelSettings
+from train.settings import read_settings
 from train.sources import Batches
 from train.start import start_model
 from train.validation import MEASURED

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from train.settings import EngineSettings, OptimizerSettings
+from train.sections import EngineSettings, OptimizerSettings
 
 KNOBS = Path(__file__).parent / "deepspeed"
 OURS = frozenset(

@@ -13,7 +13,7 @@ from clipbert.processing import ClipBertProcessor
 from clipbert.tasks import TASKS, match_log_odds, pretraining_loss, rank_loss
 from train import two_pass
 from train.engine import Engine
-from train.settings import ClipSettings, SourceSettings
+from train.sections import ClipSettings, SourceSettings
 
 
 @dataclass(frozen=True)

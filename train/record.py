@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from train import checkpoints
-from train.settings import RunSettings, Settings, read_settings
+from train.sections import RunSettings
+from train.settings import Settings, read_settings
 
 PACKAGES = ("clipbert", "torch", "transformers", "deepspeed", "av", "numpy")
 FREE = ("output", "num_workers", "save_every", "keep_last", "log_every", "tensorboard", "resume", "clip_cache", "clip_cache_gigabytes")

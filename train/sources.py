@@ -33,7 +33,7 @@ from clipbert.processing import ClipBertProcessor
 from clipbert.sampling import RANDOM_POLICIES
 from clipbert.tasks import TASKS
 from train.grids import GridDataset
-from train.settings import CLASSIFIERS, SourceSettings
+from train.sections import CLASSIFIERS, SourceSettings
 
 
 @dataclass(frozen=True)

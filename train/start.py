@@ -12,7 +12,7 @@ from clipbert.convert import load_bert
 from clipbert.efficientnet import EfficientNetLite, load_efficientnet_lite
 from clipbert.initialise import load_resnet
 from clipbert.model import ClipBertForPreTraining, ClipBertForSequenceClassification
-from train.settings import ModelSettings
+from train.sections import ModelSettings
 
 FIELDS = tuple(name for name in ClipBertConfig.__annotations__ if name not in ("model_type", "heads"))
 
