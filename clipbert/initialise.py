@@ -49,6 +49,19 @@ def _stages(pattern: str, ours: str) -> tuple[tuple[str, str], ...]:
     return tuple((pattern.format(stage), ours.format(stage + 1)) for stage in range(1, 5))
 
 
+def _layer_rules(stem: str, stem_norm: str, layer: str, conv: str, norm: str, shortcut: str, shortcut_norm: str) -> tuple[tuple[str, str], ...]:
+    """Rules for torchvision's order of modules under the names given, `conv` and `norm` with the number of their place in a block."""
+    block = layer + r"\.(\d+)\."
+    return (
+        (rf"{stem}\.weight", r"stem.conv1.weight"),
+        (rf"{stem_norm}\.{_STATISTICS}", r"stem.conv1.norm.\1"),
+        *_stages(rf"{block}{conv}\.weight", r"res{}.\1.conv\2.weight"),
+        *_stages(rf"{block}{norm}\.{_STATISTICS}", r"res{}.\1.conv\2.norm.\3"),
+        *_stages(rf"{block}{shortcut}\.weight", r"res{}.\1.shortcut.weight"),
+        *_stages(rf"{block}{shortcut_norm}\.{_STATISTICS}", r"res{}.\1.shortcut.norm.\2"),
+    )
+
+
 _CAFFE2 = Layout(
     "Caffe2",
     r"res2_0_branch2a_w",
@@ -82,27 +95,16 @@ _DETECTRON2 = Layout(
 _TORCHVISION = Layout(
     "torchvision",
     r"layer1\.0\.conv1\.weight",
-    (
-        (r"conv1\.weight", r"stem.conv1.weight"),
-        (rf"bn1\.{_STATISTICS}", r"stem.conv1.norm.\1"),
-        *_stages(r"layer{}\.(\d+)\.conv(\d)\.weight", r"res{}.\1.conv\2.weight"),
-        *_stages(rf"layer{{}}\.(\d+)\.bn(\d)\.{_STATISTICS}", r"res{}.\1.conv\2.norm.\3"),
-        *_stages(r"layer{}\.(\d+)\.downsample\.0\.weight", r"res{}.\1.shortcut.weight"),
-        *_stages(rf"layer{{}}\.(\d+)\.downsample\.1\.{_STATISTICS}", r"res{}.\1.shortcut.norm.\2"),
-    ),
+    _layer_rules("conv1", "bn1", "layer{}", r"conv(\d)", r"bn(\d)", r"downsample\.0", r"downsample\.1"),
     ((r"fc\.\w+", "classifier"), _COUNTER),
     stride_in_1x1=False,
 )  # fmt: skip
 _MMACTION2 = Layout(
     "mmaction2",
     r"backbone\.layer1\.0\.conv1\.conv\.weight",
-    (
-        (r"backbone\.conv1\.conv\.weight", r"stem.conv1.weight"),
-        (rf"backbone\.conv1\.bn\.{_STATISTICS}", r"stem.conv1.norm.\1"),
-        *_stages(r"backbone\.layer{}\.(\d+)\.conv(\d)\.conv\.weight", r"res{}.\1.conv\2.weight"),
-        *_stages(rf"backbone\.layer{{}}\.(\d+)\.conv(\d)\.bn\.{_STATISTICS}", r"res{}.\1.conv\2.norm.\3"),
-        *_stages(r"backbone\.layer{}\.(\d+)\.downsample\.conv\.weight", r"res{}.\1.shortcut.weight"),
-        *_stages(rf"backbone\.layer{{}}\.(\d+)\.downsample\.bn\.{_STATISTICS}", r"res{}.\1.shortcut.norm.\2"),
+    _layer_rules(
+        r"backbone\.conv1\.conv", r"backbone\.conv1\.bn", r"backbone\.layer{}", r"conv(\d)\.conv", r"conv(\d)\.bn", r"downsample\.conv",
+        r"downsample\.bn",
     ),
     ((r"cls_head\..+", "classifier"), (r"data_preprocessor\..+", "normalisation, which the model's configuration says"), _COUNTER),
     stride_in_1x1=False,

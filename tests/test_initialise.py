@@ -18,7 +18,7 @@ from clipbert.config import ClipBertConfig
 from clipbert.initialise import load_resnet
 from clipbert.model import ClipBertForPreTraining
 from clipbert.tensor_pickle import read_tensor_pickle
-from train.settings import ModelSettings
+from train.sections import ModelSettings
 from train.start import start_model
 
 DEPTHS = (3, 4, 6, 3)
@@ -125,6 +125,11 @@ def mmaction2_name(place: str) -> str:
     return f"backbone.layer{int(stage) + 1}.{block}." + ("downsample" if part == "0" else f"conv{part}")
 
 
+def keys_of(name: Callable[[str], str], conv: str = "", norm: str = ".norm") -> tuple[Callable[[str], str], Callable[[str, str], str]]:
+    """The keys of a convolution's weight and of its norm's statistics, in a layout that puts both under one name."""
+    return lambda place: f"{name(place)}{conv}.weight", lambda place, statistic: f"{name(place)}{norm}.{statistic}"
+
+
 def arrays(state: State) -> dict[str, Any]:
     return {name: value.numpy() for name, value in state.items()}
 
@@ -158,12 +163,7 @@ def test_the_caffe2_pickle_gives_its_own_features(tmp_path: Path, protocol: int)
 
 @pytest.mark.parametrize(("prefix", "suffix"), [("", ".pkl"), ("backbone.bottom_up.", ".pkl"), ("backbone.", ".pth")])
 def test_detectron2_files_give_their_own_features(tmp_path: Path, prefix: str, suffix: str) -> None:
-    def weight(place: str) -> str:
-        return f"{prefix}{detectron2_name(place)}.weight"
-
-    def norm(place: str, statistic: str) -> str:
-        return f"{prefix}{detectron2_name(place)}.norm.{statistic}"
-
+    weight, norm = keys_of(lambda place: f"{prefix}{detectron2_name(place)}")
     state, path = source(weight, norm, FULL), tmp_path / f"model{suffix}"
     heads = {"roi_heads.box_predictor.cls_score.weight": torch.zeros(2), "proposal_generator.anchor.0": torch.zeros(1)}
     if suffix == ".pkl":
@@ -182,12 +182,7 @@ def test_the_torchvision_file_gives_its_own_features(tmp_path: Path) -> None:
 
 
 def test_torchvision_weights_that_detectron2_renamed_are_known_by_their_author(tmp_path: Path) -> None:
-    def weight(place: str) -> str:
-        return f"{detectron2_name(place)}.weight"
-
-    def norm(place: str, statistic: str) -> str:
-        return f"{detectron2_name(place)}.norm.{statistic}"
-
+    weight, norm = keys_of(detectron2_name)
     state = source(weight, norm, FULL)
     content = {"model": arrays(state | {"stem.fc.bias": torch.zeros(3)}), "__author__": "torchvision", "matching_heuristics": True}
     (tmp_path / "R-50.pkl").write_bytes(pickle.dumps(content))
@@ -196,12 +191,7 @@ def test_torchvision_weights_that_detectron2_renamed_are_known_by_their_author(t
 
 
 def test_tsn_of_mmaction2_gives_its_own_features(tmp_path: Path) -> None:
-    def weight(place: str) -> str:
-        return f"{mmaction2_name(place)}.conv.weight"
-
-    def norm(place: str, statistic: str) -> str:
-        return f"{mmaction2_name(place)}.bn.{statistic}"
-
+    weight, norm = keys_of(mmaction2_name, conv=".conv", norm=".bn")
     state = source(weight, norm, FULL)
     content = {"meta": {"epoch": 100}, "state_dict": collections.OrderedDict(state | {"cls_head.fc_cls.weight": torch.zeros(7, 4)})}
     torch.save(content, tmp_path / "tsn.pth")

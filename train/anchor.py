@@ -20,15 +20,16 @@ if __name__ == "__main__":  # as a script, `train` must be the folder above
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers.utils.logging import disable_progress_bar
 
 from clipbert.data.dataset import group_by_video
 from clipbert.data.examples import read_examples
 from clipbert.data.video_store import open_store
-from clipbert.model import ClipBertForSequenceClassification, ContrastiveHead
+from clipbert.heads import ContrastiveHead
+from clipbert.model import ClipBertForSequenceClassification
 from clipbert.processing import ClipBertProcessor
 from train.baselines import mean_grids
 from train.bootstrap import reciprocal_ranks
+from train.command import exit_code
 from train.grids import FrozenCnn, GridDataset, means
 from train.settings import read_settings
 from train.train import Run
@@ -90,13 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--videos", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(arguments)
-    disable_progress_bar()
-    try:
-        print(json.dumps(run(args), indent=1))
-    except ValueError as error:
-        print(f"anchor: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code("anchor", lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> dict[str, float]:

@@ -24,7 +24,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers.utils.logging import disable_progress_bar
 
 from clipbert.aggregation import aggregate
 from clipbert.config import SamplingConfig
@@ -34,6 +33,7 @@ from clipbert.data.rows import Example
 from clipbert.data.video_store import VideoStore, open_store
 from clipbert.predict import Predictor
 from train.bootstrap import interval_of_gain, reciprocal_ranks
+from train.command import exit_code
 from train.grids import FrozenCnn, GridDataset, means
 from train.record import commit, versions
 from train.ridge import mean_word, ridge, word_weights
@@ -209,15 +209,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     parser.add_argument("overrides", nargs="*", metavar="key.key=value")
     args = parser.parse_intermixed_args(arguments)
-    disable_progress_bar()
-    try:
-        result = measure(args)
-    except ValueError as error:
-        print(f"baselines: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    return exit_code("baselines", lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure and save; what was found."""
+    result = measure(args)
     args.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
-    return 0
+    return result
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

@@ -25,7 +25,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
-from transformers.utils.logging import disable_progress_bar
 
 from clipbert.aggregation import aggregate
 from clipbert.config import SamplingConfig
@@ -37,6 +36,7 @@ from clipbert.model import ClipBertForSequenceClassification
 from clipbert.predict import Predictor, model_folder
 from clipbert.processing import VOCABULARY, ClipBertProcessor
 from train.bootstrap import interval_of_gain, reciprocal_ranks
+from train.command import exit_code
 
 TEMPERATURES = torch.linspace(0.5, 4.0, 71)
 RETRIEVAL_WEIGHTS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
@@ -191,13 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--aggregation", default="lse")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
-    disable_progress_bar()
-    try:
-        print(json.dumps(run(args), indent=1))
-    except ValueError as error:
-        print(f"calibrate: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code("calibrate", lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
