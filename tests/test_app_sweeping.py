@@ -4,11 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import GOLDEN
 from test_predict import Counting, make_predictor
 from videos import write_video
 
-from app.scoring import Scores, score_stream, uploaded_set
+from app.scoring import ACCURACY, RECALL, Scores, found_first, recall_stream, score_stream, uploaded_set
 from app.sweeping import Sweep, matrix_html, sizes_with, sweep_stream
 from clipbert.aggregation import AGGREGATIONS, aggregate
 from clipbert.config import SamplingConfig
@@ -102,15 +103,44 @@ def test_scores_of_a_data_set_equal_those_of_evaluate(predictor: Predictor, file
     assert scores.done == scores.planned == 2
 
 
-def test_the_chart_shows_only_the_papers_numbers_that_exist_as_text() -> None:
+def test_recall_of_a_data_set_equals_that_of_evaluate(predictor: Predictor, files: list[Path]) -> None:
+    captions = (("one", "a red ball"), ("two", "a blue box"), ("two", "a dog"))
+    files[-1].write_text("".join(f'{{"video": "{video}", "caption": "{caption}"}}\n' for video, caption in captions))
+    data, wanted = uploaded_set(files), SamplingConfig(num_frames=2, fps=2.0, policy="official")
+    first, last = recall_stream(predictor, data, wanted, sizes=SIZES)
+    assert not first.right and "every video" in first.html() and "3 captions" in last.html()
+    for found in evaluate(predictor, data.examples, data.store, "retrieval", sizes=SIZES, num_frames=2, policy="official"):
+        videos = last.right[2, found.num_clips, found.aggregation]
+        assert sum(right for right, _ in videos) / 3 == pytest.approx(found.metrics["text_to_video/recall_at_1"])
+        assert [asked for _, asked in videos] == [1, 2]
+
+
+def test_captions_of_a_video_count_for_it_and_a_tie_as_half() -> None:
+    scores = torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])
+    assert found_first(scores, torch.tensor([0, 0, 0])) == [(1.5, 3), (0, 0)]
+
+
+def test_recall_needs_captions_of_two_videos(predictor: Predictor, files: list[Path]) -> None:
+    with pytest.raises(ValueError, match="at least two videos with captions, got 0"):
+        next(recall_stream(predictor, uploaded_set(files), SamplingConfig(policy="official")))
+
+
+@pytest.mark.parametrize(
+    ("metric", "measured_on", "known"),
+    [
+        (ACCURACY, "MSRVTT-QA val", {("T=1", 1, 35.73), ("T=2", 1, 36.02), ("T=1", 16, 36.24)}),
+        (RECALL, "MSRVTT val", {("T=1", 1, 10.2), ("T=2", 1, 11.3), ("T=1", 16, 12.7)}),
+    ],
+)
+def test_the_chart_shows_only_the_papers_numbers_that_exist_as_text(metric: str, measured_on: str, known: set[tuple[str, int, float]]) -> None:
     right = {(t, n, how): [(1.0, 1), (0.0, 1)] for t in (1, 2) for n in (1, 16) for how in AGGREGATIONS}
-    chart = Scores("a set", "tiny", 1.0, 2, 2, right).chart("lse")
+    chart = Scores("a set", "tiny", 1.0, 2, 2, right, metric).chart("lse")
     hollow = {
-        (row["series"].removeprefix("the paper, MSRVTT-QA val, "), row["num_clips"], row["score_percent"])
+        (row["series"].removeprefix(f"the paper, {measured_on}, "), row["num_clips"], row["score_percent"])
         for row in chart.rows
         if row["source"] == "the paper"
     }
-    assert hollow == {("T=1", 1, 35.73), ("T=2", 1, 36.02), ("T=1", 16, 36.24)}
+    assert chart.title == f"{metric} by N_test" and hollow == known
     assert {row["score_percent"] for row in chart.rows if row["source"] != "the paper"} == {50.0}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from app.pictures import Picture
-from app.scoring import SYNTHETIC_VIDEOS, Scores, score_stream, synthetic_set, uploaded_set
+from app.scoring import ACCURACY, RECALL, STREAMS, SYNTHETIC_VIDEOS, Scores, synthetic_set, uploaded_set
 from app.settings import sampling
 from app.shared import Shared, Updates
 from app.state import Session
@@ -205,13 +205,18 @@ def _when_it_matters(shared: Shared) -> None:
 
 
 def _data_set(shared: Shared) -> None:
-    """Accuracy over many videos against N_test, with its interval, beside the paper's numbers that exist as text."""
-    with gr.Accordion("Over many videos: accuracy by N_test", open=False, elem_id="data-set"):
+    """Accuracy, or R@1, over many videos against N_test, with its interval, beside the paper's numbers that exist as text."""
+    with gr.Accordion("Over many videos: accuracy or R@1 by N_test", open=False, elem_id="data-set"):
         notice = gr.HTML(elem_id="data-set-notice")
-        which = gr.Radio(SETS, value=BUNDLED_SET, label="Videos and questions", elem_id="data-set-which")
+        with gr.Row():
+            which = gr.Radio(SETS, value=BUNDLED_SET, label="Videos", elem_id="data-set-which")
+            metric = gr.Radio(
+                [("accuracy of answers", ACCURACY), ("R@1: captions that find their video first", RECALL)], value=ACCURACY, label="Measure",
+                elem_id="data-set-metric",
+            )  # fmt: skip
         files = gr.File(
-            label="Your videos, and one .jsonl with a line {\"video\", \"question\", \"answer\"} a question", file_count="multiple", visible=False,
-            elem_id="data-set-files",
+            label="Your videos, and one .jsonl: a line {\"video\", \"question\", \"answer\"} a question, or {\"video\", \"caption\"} a caption",
+            file_count="multiple", visible=False, elem_id="data-set-files",
         )  # fmt: skip
         with gr.Row(equal_height=True):
             num_videos = gr.Slider(
@@ -229,14 +234,16 @@ def _data_set(shared: Shared) -> None:
 
     def show(session: Session, scores: Scores, how: str) -> Updates:
         session.results["scores"] = scores
-        return {said: scores.html(), **(curve.show(session, scores.chart(how)) if scores.done else {})}
+        return {said: scores.html(), **(curve.show(session, scores.chart(how)) if scores.right else curve.clear())}
 
-    def evaluates(session: Session, kind: str, paths: list[str] | None, size: int, how: str, *settings: Any) -> Iterator[Updates]:
+    def evaluates(session: Session, kind: str, measure: str, paths: list[str] | None, size: int, how: str, *settings: Any) -> Iterator[Updates]:
         session.stop.clear()
         wanted, predictor = sampling(settings), shared.engine.predictor()
         yield {said: '<p class="soft" role="status">reading the data set …</p>'}
-        data = synthetic_set(size, shared.sessions.uploads / "synthetic") if kind == BUNDLED_SET else uploaded_set([Path(p) for p in paths or []])
-        for scores in score_stream(predictor, data, wanted):
+        made = shared.sessions.uploads / "synthetic"
+        data = synthetic_set(size, made, measure) if kind == BUNDLED_SET else uploaded_set([Path(p) for p in paths or []])
+        stream, _ = STREAMS[measure]
+        for scores in stream(predictor, data, wanted):
             yield show(session, scores, how)
             if session.stop.is_set():
                 return
@@ -248,6 +255,6 @@ def _data_set(shared: Shared) -> None:
         return {files: gr.File(visible=kind == OWN_SET), num_videos: gr.Slider(visible=kind == BUNDLED_SET)}
 
     shared.on(which.change, choose, [which], [files, num_videos], notice=notice, show_progress="hidden")
-    inputs = [which, files, num_videos, aggregation, *shared.settings]
+    inputs = [which, metric, files, num_videos, aggregation, *shared.settings]
     shared.on(run.click, evaluates, inputs, [said, *curve.outputs], notice=notice, concurrency_id="model")
     shared.on(aggregation.change, repool, [aggregation], [said, *curve.outputs], notice=notice, show_progress="hidden")
