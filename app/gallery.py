@@ -8,11 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PIL import Image, ImageOps
+
 from app.examples import Examples
 from app.state import Session
 from clipbert.retrieval import VideoIndex
 from clipbert.video import Video
-from clipbert.viz.strip import data_url, frame_image_within
+from clipbert.viz.strip import data_url, frame_image, frame_image_within
 
 if TYPE_CHECKING:
     from clipbert.config import SamplingConfig
@@ -20,13 +22,15 @@ if TYPE_CHECKING:
 
 LARGEST = 200  # videos
 POSTER_WIDTH, POSTER_QUALITY = 240, 70
+PREVIEW_FRAMES, PREVIEW_SIZE = 5, (132, 74)  # style.css counts on them
 
 
 @dataclass(frozen=True)
 class Poster:
-    """A frame from the middle as a data: address, and the video's length."""
+    """A frame from the middle and a strip of frames in order, as data: addresses, and the video's length."""
 
     source: str
+    moving: str
     duration: float
     is_portrait: bool
 
@@ -87,9 +91,16 @@ def gallery_of(session: Session) -> Gallery:
 def poster(path: Path) -> Poster:
     """Raises VideoError."""
     with Video.open(path) as video:
-        frame = video.frames_at([video.duration / 2]).frames[0]
         duration = video.duration
-    return Poster(data_url(frame_image_within(frame, POSTER_WIDTH), POSTER_QUALITY), duration, frame.shape[-2] > frame.shape[-1])
+        frames = video.frames_at([duration * (n + 0.5) / PREVIEW_FRAMES for n in range(PREVIEW_FRAMES)]).frames
+    middle, (width, height) = frames[PREVIEW_FRAMES // 2], PREVIEW_SIZE
+    strip = Image.new("RGB", (PREVIEW_FRAMES * width, height))
+    for n, frame in enumerate(frames):
+        strip.paste(ImageOps.pad(frame_image(frame), PREVIEW_SIZE), (n * width, 0))
+    return Poster(
+        data_url(frame_image_within(middle, POSTER_WIDTH), POSTER_QUALITY), data_url(strip, POSTER_QUALITY), duration,
+        middle.shape[-2] > middle.shape[-1],
+    )  # fmt: skip
 
 
 def names_of(paths: Sequence[Path]) -> dict[str, str]:

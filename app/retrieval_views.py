@@ -34,7 +34,7 @@ def cost_html(predictor: "Predictor") -> str:
 
 
 def gallery_html(gallery: Gallery) -> str:
-    """A card a video: poster, title, length."""
+    """A card a video: poster, which runs through the video under the pointer, title, length."""
     cards = "".join(_card(path, name) for path, name in gallery.names.items())
     return f'<p class="soft">{_count(len(gallery.names), "video")}: the examples and your own.</p><ul class="gallery">{cards}</ul>'
 
@@ -45,7 +45,8 @@ def _card(path: Path, name: str) -> str:
     except VideoError as error:
         return f'<li><span class="nopic">cannot be read</span><b>{html.escape(name)}</b><span class="soft">{html.escape(str(error))}</span></li>'
     about = f'<b>{html.escape(name)}</b><span class="soft">{clock(picture.duration)}</span>'
-    return f'<li><img src="{picture.source}" alt="" loading="lazy">{about}</li>'
+    moving = f'<i class="moving" style="background-image:url({picture.moving})"></i>'
+    return f'<li><span class="poster"><img src="{picture.source}" alt="" loading="lazy">{moving}</span>{about}</li>'
 
 
 def indexing_html(state: Indexing, *, stopped: bool = False) -> str:

@@ -1,17 +1,22 @@
 """The Retrieve tab: a gallery, a streamed ranking that plays from the best clip, and how often it is right."""
 
+import base64
+import io
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
+from PIL import Image
 from test_predict import make_predictor
 from videos import write_video
 
-from app.gallery import Gallery, names_of
+from app.gallery import PREVIEW_FRAMES, PREVIEW_SIZE, Gallery, names_of, poster
 from app.ground_truth import Pairs, judged, read_pairs, score_all, sliced, synthetic_pairs
 from app.retrieval_views import captions_html, clips_strip, cost_html, indexing_html, percent, ranking_html, slices_html, why_html
 from clipbert.config import SamplingConfig
@@ -37,6 +42,15 @@ def test_indexing_tells_videos_megabytes_and_seconds(gallery: Gallery) -> None:
     assert [step.done for step in steps] == [1, 2, 3] and steps[0].num_bytes < steps[-1].num_bytes
     assert "3/3 videos" in indexing_html(steps[-1]) and "MB" in indexing_html(steps[-1])
     assert "Stopped" in indexing_html(steps[0], stopped=True)
+
+
+def test_a_card_holds_frames_of_the_whole_video_in_order(tmp_path: Path) -> None:
+    moving = poster(write_video(tmp_path / "a.mp4", num_frames=50)).moving
+    strip = Image.open(io.BytesIO(base64.b64decode(moving.partition(",")[2])))
+    width, height = PREVIEW_SIZE
+    frames = [np.asarray(strip)[:, n * width : (n + 1) * width].astype(float) for n in range(PREVIEW_FRAMES)]
+    assert strip.size == (PREVIEW_FRAMES * width, height)
+    assert all(np.abs(a - b).mean() > 1 for a, b in itertools.pairwise(frames))
 
 
 def test_a_video_that_left_the_gallery_leaves_the_index(gallery: Gallery) -> None:
