@@ -50,6 +50,11 @@ class CostPoint:
     parts: dict[str, float] = field(default_factory=dict)
     """Median milliseconds of decode, cnn, transformer, head and backward."""
 
+    @property
+    def clips_per_second(self) -> float | None:
+        """Of all videos of the batch."""
+        return None if self.milliseconds is None else 1000 * self.settings.batch_size * self.settings.num_clips / self.milliseconds
+
     def row(self) -> dict[str, Any]:
         """Flat, for a table, a data frame or JSON."""
         own = {name: value for name, value in vars(self).items() if name not in ("settings", "parts")}

@@ -360,6 +360,14 @@ def test_a_cost_panel_tells_its_line_and_what_the_paper_gained() -> None:
     assert "line 5 + 10 N_train ms, R² 1.000" in CHARTS["cost b"].caption and "the paper's R@1: 12.7 % at 1" in CHARTS["cost b"].caption
 
 
+def test_a_cost_point_tells_how_it_was_measured_and_what_a_second_does() -> None:
+    points = [cost_point(n, 1, reserved_bytes=3_000_000) for n in (1, 2, 4)]
+    hover = figures.screen_figure(figures.cost_panel(panels(points)[1], model="m")).data[0].customdata[0]
+    assert f"of {QUICK.repeats} passes" in hover and f"{1000 * QUICK.batch_size / points[0].milliseconds:.3g} clips/s" in hover
+    assert "no checkpointing" in hover and "3 MB reserved" in hover
+    assert "8 times the clips leave a batch 11.9 times smaller" in CHARTS["largest batch"].caption
+
+
 def test_the_papers_recall_has_an_axis_of_its_own_beside_time_alone() -> None:
     (recall,) = [mark for mark in CHARTS["cost d"].marks if isinstance(mark, Reference) and mark.on_right]
     assert (recall.rows[0]["num_frames"], recall.rows[0]["recall_at_1_percent"]) == (1, 10.2)

@@ -32,18 +32,19 @@ def cost_panel(panel: Panel, *, model: str) -> Chart:
     name, counted = AGAINST[panel.x]
     here = f"measured here, {known[0].device_name}"
     y = f"{panel.y}_{unit}" if unit != "videos" else panel.y
-    columns = (panel.x, y, "spread_ms", "batch_size", "peak_mb", "dtype", "source")
+    columns = (panel.x, y, "spread_ms", "repeats", "clips_per_second", "batch_size", "peak_mb", "reserved_mb", "dtype", "source")
     rows: list[Row] = [
         dict(zip(columns, (
-            getattr(point.settings, panel.x), getattr(point, panel.y) / scale, point.spread, point.settings.batch_size, (point.peak_bytes or 0) / 1e6,
-            point.settings.dtype, here,
+            getattr(point.settings, panel.x), getattr(point, panel.y) / scale, point.spread, point.settings.repeats, point.clips_per_second,
+            point.settings.batch_size, (point.peak_bytes or 0) / 1e6, (point.reserved_bytes or 0) / 1e6, point.settings.dtype, here,
         ), strict=True))
         for point in known
     ]  # fmt: skip
     drawn = panel.paper if panel.y == "max_batch" else {}
-    paper: list[Row] = [dict(zip(columns, (x, value, None, None, None, None, PAPER), strict=True)) for x, value in drawn.items()]
+    paper: list[Row] = [dict(zip(columns, (x, value, *[None] * 7, PAPER), strict=True)) for x, value in drawn.items()]
     at = f"{name} = {{{panel.x}}}\n{{{y}:.4g}} {unit}"
-    hover = at + ", spread of the time {spread_ms:.3g} ms\nbatch {batch_size}, {dtype}\npeak {peak_mb:.0f} MB"
+    hover = at + "\nbetween quartiles {spread_ms:.3g} ms, of {repeats} passes\n{clips_per_second:.3g} clips/s, batch {batch_size}, {dtype}, "
+    hover += "no checkpointing\npeak {peak_mb:.0f} MB" + ", {reserved_mb:.0f} MB reserved" * (known[0].reserved_bytes is not None)
     lines, hollow = Lines(rows, panel.x, y, "source", hover), Points(paper, panel.x, y, "{source}\n" + at, "source", "hollow")
     recall = _recall(panel)
     references = tuple(mark for mark in (_fit(panel, y, scale), recall) if mark is not None)
@@ -114,6 +115,9 @@ def _caption(panel: Panel, point: CostPoint) -> str:
         parts.append(f"line {panel.fit.intercept / scale:.3g} + {panel.fit.slope / scale:.3g} {name} {unit}, R² {panel.fit.r_squared:.3f}")
     if panel.y == "bytes_per_video":
         parts.append(NO_BATCH)
+    if panel.letter == "a":
+        (few, most), (many, least) = min(panel.paper.items()), max(panel.paper.items())
+        parts.append(f"in the paper {many / few:g} times the clips leave a batch {most / least:.1f} times smaller: more than in inverse proportion")
     if panel.paper and panel.y != "max_batch":
         told = ", ".join(f"{value:g}{' %' if panel.y == 'milliseconds' else ''} at {x}" for x, value in panel.paper.items())
         parts.append(f"the paper's {'R@1' if panel.y == 'milliseconds' else 'largest batch on a V100 of 32 GB'}: {told}")
