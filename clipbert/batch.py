@@ -120,10 +120,16 @@ def _key(row: BatchRow, path: Path, settings: str) -> str:
 
 
 def _known(path: Path) -> dict[str, dict[str, Any]]:
-    """Results by key; a last line that was cut off when a run was killed is dropped from the file."""
+    """Results by key; a last line that was cut off when a run was killed is dropped from the file.
+
+    Raises ValueError, and leaves the file alone, where another program wrote it.
+    """
     if not path.is_file():
         return {}
     whole = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if line.endswith("\n")]
+    try:
+        found = {record["key"]: record["result"] for record in map(json.loads, whole)}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is not of clipbert ask --jsonl; name another folder.") from error
     path.write_text("".join(whole), encoding="utf-8")
-    records = [json.loads(line) for line in whole]
-    return {record["key"]: record["result"] for record in records}
+    return found

@@ -78,6 +78,16 @@ def test_rows_are_kept_as_they_come_and_a_line_cut_off_is_asked_again(predictor:
     assert all(json.loads(line) for line in kept.read_text().splitlines())
 
 
+@pytest.mark.parametrize("foreign", ['{"a": 1}\n', "no json\n", "[1]\n"])
+def test_results_of_another_program_are_left_alone(predictor: Predictor, file: Path, foreign: str) -> None:
+    kept = file.parent / "out" / "results.jsonl"
+    kept.parent.mkdir()
+    kept.write_text(foreign)
+    with pytest.raises(ValueError, match="is not of clipbert ask --jsonl; name another folder"):
+        outcomes(predictor, file)
+    assert kept.read_text() == foreign
+
+
 class Tags(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
