@@ -8,12 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from PIL import Image, ImageOps
 
 from app.examples import Examples
 from app.state import Session
 from clipbert.retrieval import VideoIndex
-from clipbert.video import Video
+from clipbert.video import Video, VideoError
 from clipbert.viz.strip import data_url, frame_image, frame_image_within
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 LARGEST = 200  # videos
 POSTER_WIDTH, POSTER_QUALITY = 240, 70
-PREVIEW_FRAMES, PREVIEW_SIZE = 5, (132, 74)  # style.css counts on them
+PREVIEW_FRAMES, PREVIEW_SIZE = 5, (128, 72)  # style.css steps through as many
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,12 @@ def poster(path: Path) -> Poster:
     """Raises VideoError."""
     with Video.open(path) as video:
         duration = video.duration
-        frames = video.frames_at([duration * (n + 0.5) / PREVIEW_FRAMES for n in range(PREVIEW_FRAMES)]).frames
+        times = torch.tensor([duration * (n + 0.5) / PREVIEW_FRAMES for n in range(PREVIEW_FRAMES)], dtype=torch.float64)
+        wanted = (torch.searchsorted(video.frame_times, times, right=True) - 1).tolist()
+        sound, missing = video.decode(wanted)
+        if not sound:
+            raise VideoError(f"cannot read video: {path}, none of its frames {', '.join(map(str, missing))} can be decoded; it is damaged.")
+    frames = [sound[min(sound, key=lambda i, n=n: abs(i - n))] for n in wanted]  # a damaged frame gives way to the nearest sound one
     middle, (width, height) = frames[PREVIEW_FRAMES // 2], PREVIEW_SIZE
     strip = Image.new("RGB", (PREVIEW_FRAMES * width, height))
     for n, frame in enumerate(frames):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.gallery import Gallery, Indexing, poster
+from app.shared import explain
 from app.views import bar_row
 from clipbert.video import VideoError
 from clipbert.viz.style import clock, time_range
@@ -43,7 +44,7 @@ def _card(path: Path, name: str) -> str:
     try:
         picture = poster(path)
     except VideoError as error:
-        return f'<li><span class="nopic">cannot be read</span><b>{html.escape(name)}</b><span class="soft">{html.escape(str(error))}</span></li>'
+        return f'<li><span class="nopic">cannot be read</span><b>{html.escape(name)}</b><span class="soft">{html.escape(explain(error))}</span></li>'
     about = f'<b>{html.escape(name)}</b><span class="soft">{clock(picture.duration)}</span>'
     moving = f'<i class="moving" style="background-image:url({picture.moving})"></i>'
     return f'<li><span class="poster"><img src="{picture.source}" alt="" loading="lazy">{moving}</span>{about}</li>'

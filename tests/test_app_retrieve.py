@@ -18,9 +18,10 @@ from videos import write_video
 
 from app.gallery import PREVIEW_FRAMES, PREVIEW_SIZE, Gallery, names_of, poster
 from app.ground_truth import Pairs, judged, read_pairs, score_all, sliced, synthetic_pairs
-from app.retrieval_views import captions_html, clips_strip, cost_html, indexing_html, percent, ranking_html, slices_html, why_html
+from app.retrieval_views import captions_html, clips_strip, cost_html, gallery_html, indexing_html, percent, ranking_html, slices_html, why_html
 from clipbert.config import SamplingConfig
 from clipbert.retrieval import Hit, Ranking, VideoIndex
+from clipbert.video import Video
 
 
 @pytest.fixture
@@ -44,13 +45,31 @@ def test_indexing_tells_videos_megabytes_and_seconds(gallery: Gallery) -> None:
     assert "Stopped" in indexing_html(steps[0], stopped=True)
 
 
-def test_a_card_holds_frames_of_the_whole_video_in_order(tmp_path: Path) -> None:
-    moving = poster(write_video(tmp_path / "a.mp4", num_frames=50)).moving
-    strip = Image.open(io.BytesIO(base64.b64decode(moving.partition(",")[2])))
+def moving_frames(path: Path) -> list[np.ndarray]:
+    """Those that a card runs through."""
+    strip = Image.open(io.BytesIO(base64.b64decode(poster(path).moving.partition(",")[2])))
     width, height = PREVIEW_SIZE
-    frames = [np.asarray(strip)[:, n * width : (n + 1) * width].astype(float) for n in range(PREVIEW_FRAMES)]
     assert strip.size == (PREVIEW_FRAMES * width, height)
+    return [np.asarray(strip)[:, n * width : (n + 1) * width].astype(float) for n in range(PREVIEW_FRAMES)]
+
+
+def test_a_card_holds_frames_of_the_whole_video_in_order(tmp_path: Path) -> None:
+    frames = moving_frames(write_video(tmp_path / "a.mp4", num_frames=50))
     assert all(np.abs(a - b).mean() > 1 for a, b in itertools.pairwise(frames))
+
+
+def test_a_damaged_frame_of_a_card_gives_way_to_a_sound_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = Video.decode
+    monkeypatch.setattr(Video, "decode", lambda self, wanted: ({i: p for i, p in decode(self, wanted)[0].items() if i < 20}, (25, 35, 45)))
+    frames = moving_frames(write_video(tmp_path / "a.mp4", num_frames=50))
+    alike = [np.abs(a - b).mean() < 1 for a, b in itertools.pairwise(frames)]
+    assert alike == [False, True, True, True]
+
+
+def test_a_card_of_what_cannot_be_read_says_why_without_a_path(tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_text("no video")
+    shown = gallery_html(Gallery({tmp_path / "bad.mp4": "bad.mp4"}))
+    assert "cannot be read" in shown and "is text, not a video" in shown and str(tmp_path) not in shown
 
 
 def test_a_video_that_left_the_gallery_leaves_the_index(gallery: Gallery) -> None:
