@@ -117,7 +117,7 @@ class Video:
         return self.timeline.num_frames
 
     @property
-    def frame_times(self) -> Float64[Tensor, "F"]:
+    def frame_times(self) -> Float64[Tensor, " F"]:
         return self.timeline.times
 
     @property
@@ -126,7 +126,7 @@ class Video:
         damage = [f"{len(self._undecodable)} of the {self.num_frames} frames could not be decoded: {_ranges(self._undecodable)}."]
         return tuple(self._opening_notices + damage * bool(self._undecodable))
 
-    def frames_at(self, seconds: Sequence[float] | Float64[Tensor, "T"]) -> Clip:
+    def frames_at(self, seconds: Sequence[float] | Float64[Tensor, " T"]) -> Clip:
         """The frames shown at `seconds` after the first frame, in the order asked.
 
         The frame at t is the last one with time <= t; past the end, the last.
