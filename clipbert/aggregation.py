@@ -78,7 +78,7 @@ def shapley(clip_logits: Float[Tensor, "N K"], answer_index: int, how: str, *, g
         return _log_odds_shapley(torch.stack([logits.logsumexp(dim=1), answer], dim=1), how, guess, generator)
     if len(logits) > MAX_EXACT_CLIPS:
         return _sampled(logits, how, lambda pooled: pooled[..., answer_index] - pooled.logsumexp(dim=-1), guess, generator)
-    return _exact(_pool_subsets(answer[:, None], how)[:, 0] - _log_normalizers(logits, how), guess)
+    return exact_shapley(_pool_subsets(answer[:, None], how)[:, 0] - _log_normalizers(logits, how), guess)
 
 
 def match_shapley(clip_logits: Float[Tensor, "N J"], how: str, *, generator: torch.Generator | None = None) -> Contribution:
@@ -116,12 +116,12 @@ def _log_odds_shapley(logits: Float64[Tensor, "N 2"], how: str, value_of_none: f
 
     if len(logits) > MAX_EXACT_CLIPS:
         return _sampled(logits, how, log_odds, value_of_none, generator)
-    return _exact(log_odds(_pool_subsets(logits, how)), value_of_none)
+    return exact_shapley(log_odds(_pool_subsets(logits, how)), value_of_none)
 
 
-def _exact(value: Float64[Tensor, " subsets"], value_of_none: float) -> Contribution:
-    """Shapley values from v of every coalition: clip i is in coalition c where bit i of c is set."""
-    value[0] = value_of_none
+def exact_shapley(value: Float64[Tensor, " subsets"], value_of_none: float) -> Contribution:
+    """Shapley values from v of every coalition but none: player i is in coalition c where bit i of c is set."""
+    value = torch.cat([torch.tensor([value_of_none], dtype=torch.float64), value[1:]])
     num_clips = len(value).bit_length() - 1
     weight = torch.tensor([1 / (num_clips * math.comb(num_clips - 1, size)) for size in range(num_clips)], dtype=torch.float64)
     weight = weight[_sizes(num_clips - 1)]

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from clipbert.backbone import TemporalFusion
 from clipbert.config import ClipBertConfig, HeadConfig
-from clipbert.transformer import FusedInput, FusionTransformer
+from clipbert.transformer import FusedInput, FusionTransformer, Shown
 
 
 @runtime_checkable
@@ -20,7 +20,7 @@ class Trunk(Protocol):
     fusion: FusionTransformer
     temporal_fusion: TemporalFusion
 
-    def fuse(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor, video_index: Tensor) -> FusedInput: ...
+    def fuse(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor, video_index: Tensor, shown: Shown) -> FusedInput: ...
 
 
 def make_head(config: ClipBertConfig, head: HeadConfig) -> nn.Module:
@@ -44,13 +44,20 @@ class MLPHead(nn.Module):
         self.mlp = nn.Sequential(nn.Dropout(config.hidden_dropout_prob), nn.Linear(d, 2 * d), nn.ReLU(), nn.Linear(2 * d, head.num_outputs))
         self.pooled_path = PooledPath(config, head.num_outputs) if head.pooled_path else None
 
-    def forward(self, trunk: Trunk, features: Tensor, input_ids: Tensor, attention_mask: Tensor, video_index: Tensor) -> Tensor:
-        fused = trunk.fuse(features, input_ids, attention_mask, video_index)
+    def forward(self, trunk: Trunk, features: Tensor, input_ids: Tensor, attention_mask: Tensor, video_index: Tensor, shown: Shown) -> Tensor:
+        fused = trunk.fuse(features, input_ids, attention_mask, video_index, shown)
         logits = self.mlp(trunk.fusion.pooled(fused.tokens, fused.mask))
         logits = rearrange(logits, "(m n) j -> m n j", n=fused.num_clips)
         if self.pooled_path is not None:
-            logits = logits + self.pooled_path(trunk, features, input_ids, attention_mask, video_index)
+            logits = logits + self.pooled_path(trunk, features, input_ids, attention_mask, video_index, shown)
         return logits
+
+
+def _mean_cell(grid: Float[Tensor, "B N h w D"], cell_mask: Bool[Tensor, "B N h w"] | None) -> Float[Tensor, "B N D"]:
+    """Of the cells where `cell_mask` is set; 0 where there are none."""
+    if cell_mask is None:
+        return grid.mean(dim=(2, 3))
+    return (grid * cell_mask[..., None]).sum(dim=(2, 3)) / cell_mask.sum(dim=(2, 3))[..., None].clamp(min=1)
 
 
 class PooledPath(nn.Module):
@@ -63,9 +70,9 @@ class PooledPath(nn.Module):
         self.visual_norm, self.text_norm = nn.LayerNorm(d), nn.LayerNorm(d)
         self.mlp = nn.Sequential(nn.Dropout(0.2), nn.Linear(2 * d, 2 * d), nn.ReLU(), nn.Dropout(0.2), nn.Linear(2 * d, num_outputs))
 
-    def forward(self, trunk: Trunk, features: Tensor, input_ids: Tensor, attention_mask: Tensor, video_index: Tensor) -> Tensor:
-        visual = self.visual_norm(trunk.temporal_fusion(features).mean(dim=(2, 3)))[video_index]  # [M, N, D]
-        text = self.text_norm(self.words(trunk, input_ids, attention_mask))
+    def forward(self, trunk: Trunk, features: Tensor, input_ids: Tensor, attention_mask: Tensor, video_index: Tensor, shown: Shown) -> Tensor:
+        visual = self.visual_norm(_mean_cell(trunk.temporal_fusion(features), shown.cell_mask))[video_index]  # [M, N, D]
+        text = self.text_norm(self.words(trunk, input_ids, attention_mask, shown.word_vectors))
         return self.mlp(torch.cat([visual, text[:, None].expand_as(visual)], dim=-1))
 
 
@@ -82,17 +89,21 @@ class ContrastiveHead(nn.Module):
         self.visual, self.text = Projection(d, d), Projection(d, d)
         self.log_scale, self.offset = nn.Parameter(torch.tensor(3.0)), nn.Parameter(torch.tensor(0.0))
 
-    def forward(self, trunk: Trunk, features: Tensor, input_ids: Tensor, attention_mask: Tensor, video_index: Tensor) -> Tensor:
-        visual = self.embed_clips(trunk, features)[video_index]  # [M, N, D]
-        text = self.embed_texts(trunk, input_ids, attention_mask)
+    def forward(self, trunk: Trunk, features: Tensor, input_ids: Tensor, attention_mask: Tensor, video_index: Tensor, shown: Shown) -> Tensor:
+        visual = self.embed_clips(trunk, features, shown.cell_mask)[video_index]  # [M, N, D]
+        text = self.embed_texts(trunk, input_ids, attention_mask, shown.word_vectors)
         similarity = torch.einsum("mnd,md->mn", visual, text)
         return (self.log_scale.exp() * similarity + self.offset)[..., None]
 
-    def embed_clips(self, trunk: Trunk, features: Float[Tensor, "B N T h w D"]) -> Float[Tensor, "B N D"]:
-        return F.normalize(self.visual(trunk.temporal_fusion(features).mean(dim=(2, 3))), dim=-1)
+    def embed_clips(
+        self, trunk: Trunk, features: Float[Tensor, "B N T h w D"], cell_mask: Bool[Tensor, "B N h w"] | None = None
+    ) -> Float[Tensor, "B N D"]:
+        return F.normalize(self.visual(_mean_cell(trunk.temporal_fusion(features), cell_mask)), dim=-1)
 
-    def embed_texts(self, trunk: Trunk, input_ids: Int[Tensor, "M L"], attention_mask: Bool[Tensor, "M L"]) -> Float[Tensor, "M D"]:
-        return F.normalize(self.text(self.words(trunk, input_ids, attention_mask)), dim=-1)
+    def embed_texts(
+        self, trunk: Trunk, input_ids: Int[Tensor, "M L"], attention_mask: Bool[Tensor, "M L"], word_vectors: Tensor | None = None
+    ) -> Float[Tensor, "M D"]:
+        return F.normalize(self.text(self.words(trunk, input_ids, attention_mask, word_vectors)), dim=-1)
 
 
 class Projection(nn.Linear):
@@ -106,9 +117,11 @@ class WordMean(nn.Module):
         super().__init__()
         self.token_weight = nn.Parameter(torch.ones(config.vocab_size))
 
-    def forward(self, trunk: Trunk, input_ids: Int[Tensor, "M L"], attention_mask: Bool[Tensor, "M L"]) -> Float[Tensor, "M D"]:
+    def forward(
+        self, trunk: Trunk, input_ids: Int[Tensor, "M L"], attention_mask: Bool[Tensor, "M L"], word_vectors: Tensor | None = None
+    ) -> Float[Tensor, "M D"]:
         weight = self.token_weight[input_ids] * attention_mask
-        words = trunk.fusion.text.word_embeddings(input_ids)
+        words = trunk.fusion.text.word_embeddings(input_ids) if word_vectors is None else word_vectors
         return torch.einsum("ml,mld->md", weight, words) / weight.abs().sum(dim=1, keepdim=True).clamp(min=1e-3)
 
 
@@ -120,8 +133,8 @@ class RegressionHead(nn.Module):
         d = config.hidden_size
         self.mlp = nn.Sequential(nn.Linear(d, d), nn.ELU(), nn.BatchNorm1d(d), nn.Dropout(config.hidden_dropout_prob), nn.Linear(d, 1))
 
-    def forward(self, trunk: Trunk, features: Tensor, input_ids: Tensor, attention_mask: Tensor, video_index: Tensor) -> Tensor:
-        fused = trunk.fuse(features, input_ids, attention_mask, video_index)
+    def forward(self, trunk: Trunk, features: Tensor, input_ids: Tensor, attention_mask: Tensor, video_index: Tensor, shown: Shown) -> Tensor:
+        fused = trunk.fuse(features, input_ids, attention_mask, video_index, shown)
         return rearrange(self.mlp(trunk.fusion.pooled(fused.tokens, fused.mask)), "(m n) j -> m n j", n=fused.num_clips)
 
 

@@ -11,7 +11,6 @@ import torch
 from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import ModelOutput
@@ -20,7 +19,7 @@ from clipbert.backbone import GridBackbone, TemporalFusion
 from clipbert.config import ClipBertConfig
 from clipbert.heads import ContrastiveHead, MaskedWordHead, Projection, WordMean, make_head
 from clipbert.resnet import ConvNorm, FrozenBatchNorm, ResNet50
-from clipbert.transformer import FusedInput, FusionTransformer
+from clipbert.transformer import ALL, FusedInput, FusionTransformer, Shown
 
 
 @dataclass
@@ -105,6 +104,7 @@ class ClipBertModel(ClipBertPreTrainedModel):
         input_ids: Int[Tensor, "M L"],
         attention_mask: Bool[Tensor, "M L"] | Int[Tensor, "M L"],
         video_index: Int[Tensor, " M"] | None = None,
+        shown: Shown = ALL,
     ) -> FusedInput:
         """Token sequences of every text with every clip of its video."""
         grid = self.temporal_fusion(features)
@@ -112,10 +112,12 @@ class ClipBertModel(ClipBertPreTrainedModel):
         video_index = default_video_index(video_index, num_texts=len(input_ids), num_videos=b, device=input_ids.device)
         cells = self._random_cells(h * w) if self.training else None
         visual = self.fusion.visual(grid, cells)[video_index]  # [M, N, P, D]
-        text = repeat(self.fusion.text(input_ids), "m l d -> m n l d", n=n)
-        mask = F.pad(attention_mask.bool(), (0, visual.shape[2]), value=True)
+        text = repeat(self.fusion.text(input_ids, shown.word_vectors), "m l d -> m n l d", n=n)
+        visible = torch.ones(b, n, h * w, dtype=torch.bool, device=grid.device) if shown.cell_mask is None else shown.cell_mask.flatten(2)
+        visible = visible if cells is None else visible[:, :, cells]
+        mask = torch.cat([repeat(attention_mask.bool(), "m l -> m n l", n=n), visible[video_index]], dim=2)
         tokens = rearrange(torch.cat([text, visual], dim=2), "m n s d -> (m n) s d")
-        return FusedInput(tokens, repeat(mask, "m s -> (m n) s", n=n), n)
+        return FusedInput(tokens, rearrange(mask, "m n s -> (m n) s"), n)
 
     def _random_cells(self, num_cells: int) -> Tensor | None:
         """A sorted random subset, the same for the whole batch: pixel random sampling of image-text pre-training."""
@@ -210,11 +212,12 @@ class ClipBertForSequenceClassification(ClipBertPreTrainedModel):
         attention_mask: Bool[Tensor, "M L"] | Int[Tensor, "M L"],
         video_index: Int[Tensor, " M"] | None = None,
         head: str | None = None,
+        shown: Shown = ALL,
     ) -> Float[Tensor, "M N J"]:
         """Second of the two calls: each clip's logits for each text."""
         trunk, name = self.clipbert, self.config.head_name(head)
         video_index = default_video_index(video_index, num_texts=len(input_ids), num_videos=len(features), device=input_ids.device)
-        return self.heads[name](trunk, features, input_ids, attention_mask.bool(), video_index)
+        return self.heads[name](trunk, features, input_ids, attention_mask.bool(), video_index, shown)
 
 
 def register() -> None:

@@ -18,12 +18,12 @@ from clipbert.aggregation import AGGREGATIONS, aggregate, shapley
 from clipbert.caches import Cache
 from clipbert.config import ClipBertConfig, check_known
 from clipbert.encoding import VideoEncoder
-from clipbert.matching import MatchPart, match_shares
+from clipbert.matching import HeadReading, MatchPart, match_shares
 from clipbert.model import ClipBertForSequenceClassification
 from clipbert.per_clip import ClipBertPerClip
 from clipbert.processing import ClipBertProcessor
 from clipbert.sweep import SweepRow, sweep_rows
-from clipbert.tasks import TASKS, check_choices, choices_as_answers, require_text
+from clipbert.tasks import TASKS, check_choices, require_text
 from clipbert.types import EncodedVideo, Prediction
 
 MODELS = Path(__file__).parent / "models"
@@ -107,10 +107,22 @@ class Predictor(VideoEncoder):
         self, video: EncodedVideo, question: str, choices: Sequence[str] | None = None
     ) -> tuple[tuple[str, ...], Float[Tensor, "N K"]]:
         """The possible answers, and each clip's logits for them: what `answer` pools.  Raises ValueError like it."""
+        candidates, readings = self.readings(question, choices)
+        return candidates, self._read(video, readings)
+
+    def readings(self, question: str, choices: Sequence[str] | None = None) -> tuple[tuple[str, ...], tuple[HeadReading, ...]]:
+        """The possible answers, and what is asked of which heads for their logits.  Raises ValueError like `answer`."""
         question = require_text(question, "question")
         if choices is None:
-            return self._open_ended(video, question)
-        return self._multiple_choice(video, question, check_choices(choices))
+            return self._open_ended(question)
+        return self._multiple_choice(question, check_choices(choices))
+
+    def match_readings(self, texts: Sequence[str]) -> tuple[HeadReading, ...]:
+        """What is asked of which heads for the match log-odds of texts.  Raises ValueError like `match`."""
+        return tuple(HeadReading(head, tuple(texts), self.model.match_weight(head)) for head in self.match_heads())
+
+    def _read(self, video: EncodedVideo, readings: Sequence[HeadReading]) -> Float[Tensor, "N K"]:
+        return torch.stack([r.candidate_logits(self.clip_logits(video, r.texts, r.head)) for r in readings]).sum(dim=0)
 
     def _prediction(
         self, video: EncodedVideo, candidates: tuple[str, ...], logits: Float[Tensor, "N K"], how: str, seed: int, sure_from: float,
@@ -128,26 +140,26 @@ class Predictor(VideoEncoder):
             times=video.times, aggregation=how, sure=sure, notices=video.notices + notices,
         )  # fmt: skip
 
-    def _open_ended(self, video: EncodedVideo, question: str) -> tuple[tuple[str, ...], Float[Tensor, "N K"]]:
+    def _open_ended(self, question: str) -> tuple[tuple[str, ...], tuple[HeadReading, ...]]:
         head = self._head("classifier")
         if head is None:
             raise ValueError(f"model {self.model.name} has no open-ended answers (its heads: {self._kinds()}); give choices.")
         labels = self.model.labels(head)
-        answers = [j for j, label in enumerate(labels) if label]
-        texts = TASKS["qa"].texts(question, ())
-        return tuple(labels[j] for j in answers), self.clip_logits(video, texts, head)[0][:, answers]
+        answers = tuple(j for j, label in enumerate(labels) if label)
+        return tuple(labels[j] for j in answers), (HeadReading(head, tuple(TASKS["qa"].texts(question, ())), columns=answers),)
 
-    def _multiple_choice(self, video: EncodedVideo, question: str, choices: list[str]) -> tuple[tuple[str, ...], Float[Tensor, "N K"]]:
+    def _multiple_choice(self, question: str, choices: list[str]) -> tuple[tuple[str, ...], tuple[HeadReading, ...]]:
         texts = TASKS["multiple_choice"].texts(question, choices)
         if (head := self._head("multiple_choice")) is not None:
-            return tuple(choices), choices_as_answers(self.clip_logits(video, texts, head), len(choices))[0]
+            return tuple(choices), (HeadReading(head, tuple(texts)),)
         classifier = self._head("classifier")
         unknown = sorted(set(choices) - set(self.model.labels(classifier))) if classifier else choices
         if classifier and not unknown:
-            candidates, logits = self._open_ended(video, question)
-            return tuple(choices), logits[:, [candidates.index(choice) for choice in choices]]
+            labels = self.model.labels(classifier)
+            columns = tuple(labels.index(choice) for choice in choices)
+            return tuple(choices), (HeadReading(classifier, tuple(TASKS["qa"].texts(question, ())), columns=columns),)
         if self._head("retrieval") or self._head("contrastive"):
-            return tuple(choices), self.clip_match(video, texts).T
+            return tuple(choices), self.match_readings(texts)
         if classifier:
             raise ValueError(f"model {self.model.name} knows no answer {unknown[0]!r}; it can only choose among its own answers.")
         raise ValueError(f"model {self.model.name} cannot choose among answers (its heads: {self._kinds()}).")

@@ -1,5 +1,8 @@
 """Text and grid embeddings and the BERT-shaped encoder that fuses them (Sec. 3; OFFICIAL sections 1.2 to 1.4)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +13,8 @@ from torch.nn import functional as F
 
 from clipbert.config import ClipBertConfig
 
+_RECORD: ContextVar[list[Tensor] | None] = ContextVar("attention probabilities of the layers that ran", default=None)
+
 
 @dataclass(frozen=True)
 class FusedInput:
@@ -18,6 +23,17 @@ class FusedInput:
     tokens: Tensor  # float[R, S, D]: text, then grid cells
     mask: Tensor  # bool[R, S]
     num_clips: int
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a model is shown of its input where that is not all of it: how attribution takes parts away."""
+
+    cell_mask: Tensor | None = None  # bool[B, N, h, w]: grid cells that exist
+    word_vectors: Tensor | None = None  # float[M, L, D]: instead of the word embeddings of `input_ids`
+
+
+ALL = Shown()
 
 
 class TextEmbedding(nn.Module):
@@ -31,11 +47,13 @@ class TextEmbedding(nn.Module):
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, input_ids: Int[Tensor, "M L"]) -> Float[Tensor, "M L D"]:
+    def forward(self, input_ids: Int[Tensor, "M L"], word_vectors: Float[Tensor, "M L D"] | None = None) -> Float[Tensor, "M L D"]:
+        """Of `input_ids`, or of `word_vectors` in place of their word embeddings."""
         length, longest = input_ids.shape[1], self.position_embeddings.num_embeddings
         if length > longest:
             raise ValueError(f"text must have at most {longest} tokens, this model's positions; got {length}; cut it with the processor.")
-        x = self.word_embeddings(input_ids) + self.position_embeddings.weight[:length] + self.token_type_embeddings.weight[0]
+        words = self.word_embeddings(input_ids) if word_vectors is None else word_vectors
+        x = words + self.position_embeddings.weight[:length] + self.token_type_embeddings.weight[0]
         return self.dropout(self.norm(x))
 
 
@@ -129,6 +147,10 @@ class FusionTransformer(nn.Module):
 
     def pooled(self, x: Float[Tensor, "R S D"], mask: Bool[Tensor, "R S"]) -> Float[Tensor, "R D"]:
         """tanh(linear(last [CLS] state)); the last layer computes no other position, since nothing reads it."""
+        if (record := _RECORD.get()) is not None:
+            x, maps = self.attentions(x, mask)
+            record += maps
+            return self.pool(x)
         for layer in self.layers[:-1]:
             x = layer(x, mask)
         x = self.layers[-1](x, mask, slice(0, 1))
@@ -144,3 +166,18 @@ class FusionTransformer(nn.Module):
             x, attention = layer.explicit(x, mask)  # type: ignore[operator]
             maps.append(attention)
         return x, maps
+
+
+@contextmanager
+def recorded_attention() -> Iterator[list[Float[Tensor, "R heads S S"]]]:
+    """A list that gets the attention probabilities of each layer behind a pooled state, for as long as the context lasts.
+
+    Within it attention is computed explicitly, since the fused kernel gives no
+    probabilities; other threads and what follows are not touched.
+    """
+    record: list[Tensor] = []
+    before = _RECORD.set(record)
+    try:
+        yield record
+    finally:
+        _RECORD.reset(before)
