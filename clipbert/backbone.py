@@ -14,6 +14,7 @@ from clipbert.efficientnet import EfficientNetLite
 from clipbert.resnet import ConvNorm, ResNet50
 
 MAX_FRAMES_AT_ONCE = 1024
+CNN_STRIDE = 32  # of ResNet-50 and of EfficientNet-Lite
 
 
 class GridBackbone(nn.Module):
@@ -41,6 +42,15 @@ class GridBackbone(nn.Module):
         kept = pixels.shape[1] == self.cnn.out_channels
         pieces = [self.grid_encoder(piece if kept else self.cnn(piece)) for piece in pixels.split(self.max_frames_at_once)]
         return rearrange(torch.cat(pieces) if len(pieces) > 1 else pieces[0], "f d h w -> f h w d")
+
+    def cell_size(self, image_size: int, num_rows: int) -> float:
+        """Side, in pixels of the image, of the square that a cell stands for.
+
+        Of an AutoBackbone, whose stride is not known, the image's equal part.
+        """
+        if isinstance(self.cnn, _HuggingFaceBackbone):
+            return image_size / num_rows
+        return float(CNN_STRIDE * (2 if len(self.grid_encoder) > 1 else 1))
 
     def train(self, mode: bool = True) -> "GridBackbone":
         super().train(mode)

@@ -228,6 +228,7 @@ class _Edited:
 
     def __init__(self, source: Source, edit: Callable[[Tensor], Tensor]) -> None:
         self.timeline, self.notices = source.timeline()
+        self.size = source.frame_size()
         self._opened, self._edit = source.open(), edit
 
     def __enter__(self) -> "_Edited":

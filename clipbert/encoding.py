@@ -92,6 +92,7 @@ class VideoEncoder:
             shortened=tuple(bool(clip.shortened) for clip in kept),
             notices=notices,
             clip_keys=keys,
+            frame_size=source.frame_size(),
         )
 
     def pictures(self, source: Source, clip: ClipTimes) -> UInt8[Tensor, "T 3 H W"]:

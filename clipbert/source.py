@@ -1,6 +1,6 @@
 """Where frames come from: a video file, or an image as a one-frame video, known by its content.
 
-A timeline that was read once is remembered by content, so that checking a
+A timeline and a frame size that were read once are remembered by content, so that checking a
 file, sampling it and sampling it again read its packets once.
 """
 
@@ -20,8 +20,8 @@ from torch import Tensor
 from clipbert.types import Timeline
 from clipbert.video import Video
 
-_TIMELINES: OrderedDict[str, tuple[Timeline, tuple[str, ...]]] = OrderedDict()
-TIMELINES_KEPT = 64
+_KNOWN: OrderedDict[str, tuple[Timeline, tuple[str, ...], tuple[int, int]]] = OrderedDict()
+SOURCES_KNOWN = 64
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,20 @@ class Source:
 
         Raises VideoError.
         """
-        known = _TIMELINES.get(self.key)
+        return self._known()[:2]
+
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width of its upright frames.  Raises VideoError."""
+        return self._known()[2]
+
+    def _known(self) -> tuple[Timeline, tuple[str, ...], tuple[int, int]]:
+        known = _KNOWN.get(self.key)
         if known is None:
             with self.open() as opened:
-                known = (opened.timeline, tuple(opened.notices))
-            _TIMELINES[self.key] = known
-            while len(_TIMELINES) > TIMELINES_KEPT:
-                _TIMELINES.popitem(last=False)
+                known = (opened.timeline, tuple(opened.notices), opened.size)
+            _KNOWN[self.key] = known
+            while len(_KNOWN) > SOURCES_KNOWN:
+                _KNOWN.popitem(last=False)
         return known
 
 
@@ -54,7 +61,7 @@ class _OneFrame:
 
     def __init__(self, image: Image.Image) -> None:
         self.frame = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
-        self.timeline = Timeline.regular(1, 1.0)
+        self.timeline, self.size = Timeline.regular(1, 1.0), (self.frame.shape[1], self.frame.shape[2])
 
     def __enter__(self) -> "_OneFrame":
         return self

@@ -8,11 +8,17 @@ J head outputs, K candidate answers.  (The paper's L, the input image side,
 is called `image_size`.)
 """
 
+import json
+import zipfile
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from clipbert.cell_grid import CellGrid
 
 
 def _require(value: Tensor, name: str, dtype: torch.dtype | None, shape: str, sizes: dict[str, int]) -> None:
@@ -155,6 +161,7 @@ class EncodedVideo(_ShapeRepr):
     shortened: tuple[bool, ...] = ()
     notices: tuple[str, ...] = ()
     clip_keys: tuple[str, ...] = ()
+    frame_size: tuple[int, int] | None = None  # height and width of the upright source; None: not known
 
     def __post_init__(self) -> None:
         sizes: dict[str, int] = {}
@@ -201,7 +208,14 @@ class Prediction(_ShapeRepr):
 
 @dataclass(frozen=True, repr=False)
 class Attribution(_ShapeRepr):
-    """Which inputs moved the score of `target`; levels a method does not compute are None."""
+    """Which inputs moved the score of `target`; levels a method does not compute are None.
+
+    `clips` has every clip of the video.  The rows of the other levels are the
+    clips in `clip_index`, each explained by itself.  `gap` is the sum of the
+    values less the whole that they promise to share, of the clip where it is
+    largest; `gaps` has every clip's.  What drawing needs comes along: `spans`
+    and `times` of all clips in seconds, the text's `pieces`, the `grid`.
+    """
 
     target: str
     method: str
@@ -209,12 +223,71 @@ class Attribution(_ShapeRepr):
     clips: Tensor | None = None  # float[N]
     frames: Tensor | None = None  # float[N, T]
     cells: Tensor | None = None  # float[N, h, w] or float[N, T, h, w]
-    tokens: Tensor | None = None  # float[N, L]
+    tokens: Tensor | None = None  # float[N, L]: word pieces, without [CLS] and [SEP]
     gap: float | None = None  # completeness error
+    gaps: Tensor | None = None  # float[N]
+    standard_error: Tensor | None = None  # of sampled values, as them; None: exact
+    clip_index: tuple[int, ...] = ()
+    pieces: tuple[str, ...] = ()  # L
+    spans: Tensor | None = None  # float64[*, 2]
+    times: Tensor | None = None  # float64[*, T]
+    grid: CellGrid | None = None
+    text: str = ""
+    model: str = ""
 
     def __post_init__(self) -> None:
-        sizes: dict[str, int] = {}
+        sizes: dict[str, int] = {"L": len(self.pieces)} if self.pieces else {}
         shapes = {"clips": "N", "frames": "N T", "tokens": "N L", "cells": "N h w" if self.cells is not None and self.cells.ndim == 3 else "N T h w"}
-        for name, shape in shapes.items():
+        for name, shape in (shapes | {"gaps": "N"}).items():
             if (value := getattr(self, name)) is not None:
                 _require(value, name, None, shape, sizes)
+
+    @property
+    def level(self) -> str:
+        """The level that the method computes: clips, frames, cells or tokens."""
+        return next(level for level in ("clips", "frames", "cells", "tokens") if getattr(self, level) is not None)
+
+    @property
+    def values(self) -> Tensor:
+        """Of its level."""
+        return getattr(self, self.level)
+
+    def interval(self) -> tuple[Tensor, Tensor]:
+        """Ends of the 95 % confidence interval of each value; the value itself where it is exact."""
+        error = torch.zeros_like(self.values) if self.standard_error is None else self.standard_error
+        return self.values - 1.96 * error, self.values + 1.96 * error
+
+    def on_padding(self) -> float | None:
+        """The share of |attribution| on cells that show padding alone; None without cells or without the frame's size."""
+        if self.cells is None or self.grid is None:
+            return None
+        size = self.cells.abs().double()
+        return float((size * self.grid.on_padding()).sum() / size.sum().clamp(min=torch.finfo(torch.float64).tiny))
+
+    def save(self, path: str | Path) -> None:
+        """Write a .npz file of arrays and one JSON text, without pickled objects.  Raises ValueError for another suffix."""
+        path = Path(path)
+        if path.suffix != ".npz":
+            raise ValueError(f"an attribution is saved as .npz, got {path}; name it {path.with_suffix('.npz')}.")
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays = {name: value.numpy() for name, value in values.items() if isinstance(value, Tensor)}
+        rest = {name: value for name, value in values.items() if name not in arrays and name != "grid"}
+        about = rest | {"grid": vars(self.grid) if self.grid is not None else None}
+        np.savez_compressed(path, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Attribution":
+        """What `save` wrote; raises ValueError for anything else."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays: dict[str, Any] = {name: torch.from_numpy(file[name]) for name in file.files if name != "about"}
+                about = _tuples(json.loads(str(file["about"])))
+            grid = about.pop("grid")
+            return cls(**about, **arrays, grid=None if grid is None else CellGrid(**_tuples(grid)))
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} is no attribution that was saved, or is damaged; save one with clipbert attribute --out FILE.npz.") from error
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON's lists as the tuples they were."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "clipbert"
 LAYERS = (
-    ("types", "config", "paper", "tensor_pickle", "caches"),
+    ("cell_grid", "types", "config", "paper", "tensor_pickle", "caches"),
     (
         "video",
         "video_files",
@@ -49,7 +49,20 @@ LAYERS = (
     ("per_clip", "encoding", "convert", "initialise", "data.check"),
     ("predict", "evaluate"),
     ("index_file", "retrieval", "streaming", "edits", "cost_settings", "cost_parts", "cost_point", "cost"),
-    ("doctor", "attribution", "results", "batch"),
+    (
+        "doctor",
+        "clip_score",
+        "attribution_target",
+        "attribution_clips",
+        "attribution_attention",
+        "attribution_frames",
+        "attribution_cells",
+        "attribution_tokens",
+        "attribution",
+        "attribution_table",
+        "results",
+        "batch",
+    ),
     (
         "viz.style",
         "viz.chart",
@@ -74,7 +87,7 @@ LAYERS = (
 LAYER = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 ONLY_IN = {
     "decord": {"video", "video_decord"},
-    "captum": {"attribution"},
+    "captum": {"attribution_cells", "attribution_tokens"},
     "plotly": {"viz"},
     "matplotlib": {"viz"},
     "ipywidgets": {"viz"},
