@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from clipbert import commands, show
 from clipbert.commands import Command, given, load_predictor, show_progress
-from clipbert.results import answer_result, attribution_result, sample_result, sweep_result
+from clipbert.results import answer_result, sample_result, sweep_result
 
 
 class _Parser(argparse.ArgumentParser):
@@ -100,10 +100,7 @@ def _attribute_options(attribute: argparse.ArgumentParser) -> None:
     _video(attribute)
     attribute.add_argument("question")
     _question_options(attribute)
-    attribute.add_argument("--method", default="clip_shapley", metavar="M", help="clip_shapley (default) or clip_leave_one_out")
-    attribute.add_argument("--task", default="answer", metavar="T", help="answer (default), or match: the question is then a caption")
-    attribute.add_argument("--target", metavar="TEXT", help="the answer to explain (default: the one the model gives)")
-    attribute.add_argument("--versus", metavar="TEXT", help="another answer: why the target and not this one")
+    commands.attribute_options(attribute)
     _pooling_options(attribute)
     _sampling_options(attribute)
 
@@ -206,18 +203,9 @@ def _attribute(args: argparse.Namespace) -> Command:
     from clipbert.tasks import require_text
 
     require_text(args.question, "question")
+    commands.check_attribution(args)
     _check_video(args)
-    predictor = load_predictor(args)
-    from clipbert.attribution import attribute
-
-    video = predictor.encode(
-        args.video, backend=args.backend, progress=show_progress, **given(args, "num_clips", "num_frames", "fps", "policy", "seed")
-    )
-    found = attribute(
-        predictor, video, args.question, method=args.method, task=args.task, target=args.target, versus=args.versus, choices=args.choices,
-        aggregation=args.aggregate, seed=args.seed or 0,
-    )  # fmt: skip
-    return attribution_result(predictor, video, found, args.question), show.attribution
+    return commands.attribute(args)
 
 
 def _sample(args: argparse.Namespace) -> Command:
@@ -284,7 +272,7 @@ COMMANDS = (
      "clipbert sample clip.mp4 --num-clips 4 --policy centered --json"),
     ("sweep", _sweep, _sweep_options, "Answer at N_test = 1, 2, 4, 8, 16 under mean, max and lse.",
      "clipbert sweep clip.mp4 'what is the dog doing?'"),
-    ("attribute", _attribute, _attribute_options, "Which clips moved the score of an answer.",
+    ("attribute", _attribute, _attribute_options, "Which clips, frames, cells or words moved the score of an answer.",
      "clipbert attribute clip.mp4 'what animal is it?' --versus cat"),
     ("convert", _convert, _convert_options, "Convert a checkpoint of the original ClipBERT code.",
      "clipbert convert model_step_1000.pt my-model --task qa --labels ans2label.json"),

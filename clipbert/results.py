@@ -49,22 +49,45 @@ def answer_result(predictor: "Predictor", video: "EncodedVideo", prediction: "Pr
 
 
 def attribution_result(predictor: "Predictor", video: "EncodedVideo", found: "Attribution", question: str) -> dict[str, Any]:
-    """Each clip's value, and how far the values are from adding up to the whole score (None for a method that does not promise it)."""
+    """Each clip's value, or the values inside each explained clip.
+
+    `gap` says how far values are from adding up to the whole score (None for a
+    method that does not promise it), `on_padding` which share of |values| lies
+    on cells that show padding alone.
+    """
     from clipbert.attribution import METHODS
 
-    assert found.clips is not None
     spans = [{"start": round(start, 6), "end": round(end, 6)} for start, end in video.spans.tolist()]
-    return {
+    result = {
         "question": question,
         "target": found.target,
         "method": found.method,
+        "about": METHODS[found.method].about,
+        "level": found.level,
         "unit": METHODS[found.method].unit,
         "value_function": found.value_function,
         "gap": found.gap,
         "model": predictor.model.name,
-        "clips": [span | {"value": value} for span, value in zip(spans, found.clips.tolist(), strict=True)],
+        "clips": [spans[clip] | _of_clip(found, n) for n, clip in enumerate(found.clip_index)],
         "notices": list(video.notices),
     }
+    if found.level == "cells":
+        grid = found.grid
+        result |= {"on_padding": found.on_padding(), "grid": asdict(grid) if grid else None}
+        result["boxes"] = [[grid.box(row, col) for col in range(grid.shape[1])] for row in range(grid.shape[0])] if grid else None
+    return result
+
+
+def _of_clip(found: "Attribution", n: int) -> dict[str, Any]:
+    low, high = (end[n].tolist() for end in found.interval())
+    values = found.values[n].tolist()
+    if found.level == "clips":
+        return {"value": values} | ({"low": low, "high": high} if found.standard_error is not None else {})
+    clip = found.clip_index[n]
+    inside: dict[str, Any] = {"clip": clip + 1, "times": found.times[clip].tolist() if found.times is not None else None}
+    inside |= {"gap": float(found.gaps[n])} if found.gaps is not None else {}
+    inside |= {"low": low, "high": high} if found.standard_error is not None else {}
+    return inside | {found.level: values} | ({"pieces": list(found.pieces)} if found.level == "tokens" else {})
 
 
 def sample_result(video: str, settings: "SamplingConfig", *, backend: str | None = None) -> dict[str, Any]:

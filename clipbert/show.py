@@ -33,17 +33,58 @@ def batch(result: dict[str, Any]) -> None:
 
 
 def attribution(result: dict[str, Any]) -> None:
-    print(f"{result['question']}\n\n  why {result['target']}: {result['value_function']} (model {result['model']}, {result['method']})\n")
-    print(f"  clip  seconds            value ({result['unit']})")
-    largest = max(abs(clip["value"]) for clip in result["clips"]) or 1.0
-    for n, clip in enumerate(result["clips"], 1):
-        share = ("-" if clip["value"] < 0 else " ") + bar(abs(clip["value"]) / largest)
-        print(f"  {n:>4}  {clip['start']:7.2f} - {clip['end']:<7.2f}  {clip['value']:+.3f} {share}")
-    if result["gap"] is not None:
+    print(f"{result['question']}\n\n  why {result['target']}: {result['value_function']} (model {result['model']}, {result['method']})")
+    print(f"  {result['about']}; values in {result['unit']}\n")
+    {"clips": _clip_values, "frames": _frame_values, "cells": _cell_values, "tokens": _token_values}[result["level"]](result)
+    if result["gap"] is not None and result["level"] == "clips":
         total = sum(clip["value"] for clip in result["clips"])
         print(f"\n  sum {total:+.3f}; missing from the whole: {abs(result['gap']):.1e}")
+    if (padding := result.get("on_padding")) is not None:
+        print(f"\n  {100 * padding:.1f} % of |values| on cells that show padding alone")
     for notice in result["notices"]:
         print(f"\n  note: {notice}")
+
+
+def _clip_values(result: dict[str, Any]) -> None:
+    print(f"  clip  seconds            value ({result['unit']})")
+    _signed_bars(
+        [f"{n:>4}  {clip['start']:7.2f} - {clip['end']:<7.2f}" for n, clip in enumerate(result["clips"], 1)],
+        [clip["value"] for clip in result["clips"]],
+        [f" ({clip['low']:+.3f} to {clip['high']:+.3f})" if "low" in clip else "" for clip in result["clips"]],
+    )
+
+
+def _frame_values(result: dict[str, Any]) -> None:
+    for clip in result["clips"]:
+        _clip_title(clip, clip["frames"])
+        _signed_bars([f"frame at {seconds:7.2f} s" for seconds in clip["times"]], clip["frames"])
+
+
+def _token_values(result: dict[str, Any]) -> None:
+    for clip in result["clips"]:
+        _clip_title(clip, clip["tokens"])
+        _signed_bars([f"{piece:<18}" for piece in clip["pieces"]], clip["tokens"])
+
+
+def _cell_values(result: dict[str, Any]) -> None:
+    """Rows of cells as the frame has them; of a method that reaches single frames, their sum."""
+    for clip in result["clips"]:
+        per_frame = isinstance(clip["cells"][0][0], list)
+        frames = clip["cells"] if per_frame else [clip["cells"]]
+        _clip_title(clip, [value for frame in frames for row in frame for value in row])
+        for rows in zip(*frames, strict=True):
+            print("  " + " ".join(f"{sum(values):+7.3f}" for values in zip(*rows, strict=True)))
+
+
+def _clip_title(clip: dict[str, Any], values: list[float]) -> None:
+    missing = f", missing from the whole: {abs(clip['gap']):.1e}" if "gap" in clip else ""
+    print(f"  clip {clip['clip']}, {clip['start']:.2f} - {clip['end']:.2f} s: sum {sum(values):+.3f}{missing}")
+
+
+def _signed_bars(names: list[str], values: list[float], remarks: list[str] | None = None) -> None:
+    largest = max(map(abs, values), default=0.0) or 1.0
+    for name, value, remark in zip(names, values, remarks or [""] * len(names), strict=True):
+        print(f"  {name}  {value:+.3f}{remark} {'-' if value < 0 else ' '}{bar(abs(value) / largest)}")
 
 
 def sample(result: dict[str, Any]) -> None:

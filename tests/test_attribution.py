@@ -9,7 +9,8 @@ from tiny import tiny_model, tiny_processor
 
 import clipbert
 from clipbert.aggregation import AGGREGATIONS, aggregate
-from clipbert.attribution import METHODS, attribute
+from clipbert.attribution import attribute
+from clipbert.attribution_target import LogProbability
 from clipbert.predict import Predictor
 
 VIDEO = GOLDEN / "video_a30.mp4"
@@ -62,13 +63,32 @@ def test_leaving_a_clip_out_costs_its_value(predictor: Predictor) -> None:
     assert found.gap is None, "leave-one-out is not complete"
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["clip_shapley", "clip_leave_one_out"])
 def test_a_single_clip_takes_all(predictor: Predictor, method: str) -> None:
     video = predictor.encode(VIDEO, num_clips=1)
     found = attribute(predictor, video, "what colour?", method=method, target="red")
     candidates, logits = predictor.candidate_logits(video, "what colour?")
     whole = float(logits[0].double().log_softmax(0)[candidates.index("red")]) + math.log(len(candidates))
     assert found.clips is not None and float(found.clips[0]) == pytest.approx(whole, abs=1e-5)
+
+
+@pytest.mark.parametrize(("how", "expected"), [("lse", [0.25, 0.75]), ("max", [0.0, 1.0]), ("mean", [0.5, 0.5])])
+def test_responsibility_is_the_derivative_of_the_pooled_logit(predictor: Predictor, how: str, expected: list[float]) -> None:
+    logits = torch.tensor([[0.0, 1.0], [math.log(3.0), 5.0]])
+    assert LogProbability(logits, 0).responsibility(how).tolist() == pytest.approx(expected)
+    video = predictor.encode(VIDEO)
+    for settings in ({}, {"target": "red", "versus": "blue"}, {"task": "match"}):
+        found = attribute(predictor, video, "what colour?", method="clip_responsibility", aggregation=how, **settings)
+        assert float(found.values.sum()) == pytest.approx(1, abs=1e-6) and found.gap is None
+
+
+def test_above_16_clips_other_orders_give_values_within_the_error_that_is_stated(predictor: Predictor) -> None:
+    video = predictor.encode(VIDEO, num_clips=17)
+    found = attribute(predictor, video, "a red square", task="match", aggregation="mean")
+    low, high = found.interval()
+    assert found.standard_error is not None and found.gap == pytest.approx(0, abs=1e-9) and bool((low <= high).all())
+    again = attribute(predictor, video, "a red square", task="match", aggregation="mean", seed=1)
+    assert bool(((found.values - again.values).abs() <= 4 * (found.standard_error + again.standard_error) + 1e-7).all())
 
 
 def test_a_path_is_encoded_first(predictor: Predictor) -> None:
