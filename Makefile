@@ -33,6 +33,7 @@ test-all: lint
 
 bench: $(READY)
 	$(BIN)/python benchmarks/decode.py
+	$(BIN)/python benchmarks/attribution.py
 
 # the model `synthetic` from random weights into runs/synthetic; a lesson that is done is not repeated
 synthetic-model: runs/synthetic_videos/step_00000800
