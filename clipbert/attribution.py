@@ -19,7 +19,7 @@ from torch import Tensor
 from clipbert.attribution_cells import CELL_METHODS
 from clipbert.attribution_clips import CLIP_METHODS
 from clipbert.attribution_frames import FRAME_METHODS
-from clipbert.attribution_target import Method, Target, Values, answer_target, inside, match_target
+from clipbert.attribution_target import Inside, Method, Target, Values, answer_target, inside, match_target
 from clipbert.attribution_tokens import TOKEN_METHODS
 from clipbert.cell_grid import CellGrid
 from clipbert.config import check_known
@@ -72,14 +72,8 @@ def attribute(
     rows = _check_clips(clips, encoded.num_clips)
     chosen = baseline or (about.baselines[0] if about.baselines else "")
     case = inside(predictor, encoded, wanted, rows, baseline=chosen, steps=steps or STEPS, seed=seed)
-    with case.score.evaluating():
-        values = INSIDE_METHODS[method][1](case)
-    if about.level == "cells":
-        place["grid"] = _grid(case.score.per_clip, encoded)
-    if about.level == "tokens":
-        place["pieces"] = case.score.tokens()[1]
     measured = wanted.clip_value_function + (f", less that of the baseline {chosen}" if chosen else "")
-    return _attribution(wanted, method, measured, values, clip_index=rows, **place)
+    return _attribution(wanted, method, measured, _look_inside(method, case), clip_index=rows, **place, **_geometry(about.level, case, encoded))
 
 
 def _check_settings(method: str, clips: Sequence[int] | None, baseline: str | None, steps: int | None) -> None:
@@ -105,6 +99,18 @@ def _check_clips(clips: Sequence[int] | None, num_clips: int) -> tuple[int, ...]
     if wrong := [n for n in rows if not 0 <= n < num_clips]:
         raise ValueError(f"the clips are numbered 0 to {num_clips - 1} here, so there is no clip {wrong[0]}.")
     return rows
+
+
+def _look_inside(method: str, case: Inside) -> Values:
+    with case.score.evaluating():
+        return INSIDE_METHODS[method][1](case)
+
+
+def _geometry(level: str, case: Inside, video: EncodedVideo) -> dict[str, Any]:
+    """What the values of a level belong to."""
+    if level == "tokens":
+        return {"pieces": case.score.tokens()[1]}
+    return {"grid": _grid(case.score.per_clip, video)} if level == "cells" else {}
 
 
 def _grid(model: ClipBertPerClip, video: EncodedVideo) -> CellGrid | None:
