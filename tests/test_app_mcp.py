@@ -3,6 +3,7 @@
 import base64
 import importlib.util
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ def in_session(url: str, work: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any
             await session.initialize()
             return await work(session)
 
-    return anyio.run(run)
+    with ThreadPoolExecutor(1) as thread:  # playwright's event loop, once a browser test has run here, keeps hold of this one
+        return thread.submit(anyio.run, run).result()
 
 
 @pytest.fixture
