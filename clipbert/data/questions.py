@@ -234,7 +234,7 @@ def shorts(story: Story) -> list[Row]:
 
 
 def motionqa(story: Story) -> list[Row]:
-    """What a short's one actor does and which way it slides: among other questions, these are too few for motion ever to be learned."""
+    """What a short's one actor does and which way it slides: they are too few among all that shortqa asks for motion ever to be learned."""
     return [row for row in shortqa(story) if row["answer"] in (*ACTIONS, "slide", *DIRECTIONS)]
 
 
