@@ -46,7 +46,7 @@ class Picture:
 
         session.kept[self.name] = chart
         table = to_table(chart.rows, caption=f"{chart.title}. {chart.subtitle}")
-        caption = f'<h3 class="chart-title">{html.escape(chart.title)}</h3><p class="soft chart-about">{html.escape(chart.subtitle)}</p>'
+        caption = f'<h2 class="chart-title">{html.escape(chart.title)}</h2><p class="soft chart-about">{html.escape(chart.subtitle)}</p>'
         plot = untitled_figure(chart, theme=session.theme)
         return {self.box: gr.Column(visible=True), self.caption: caption, self.plot: plot, self.table: table}
 

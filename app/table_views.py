@@ -32,7 +32,7 @@ def table_html(table: Result, *, all_rows: bool) -> str:
     """One table; rows of other methods only where `all_rows`."""
     page = f", page {table['page']}" if table["page"] else ""
     note = f"<p class=soft>{html.escape(table['note'])}</p>" if table["note"] else ""
-    heading = f"<h3>Table {table['table']}: {html.escape(table['title'])}</h3><p class=soft>section {table['section']}{page}</p>{note}"
+    heading = f"<h2 class=chart-title>Table {table['table']}: {html.escape(table['title'])}</h2><p class=soft>section {table['section']}{page}</p>{note}"
     if all(cell["status"] == "setting" for cell in table["cells"]):
         return heading + _settings(table)
     shown = [cell for cell in table["cells"] if all_rows or cell["status"] != "cited"]
@@ -101,7 +101,7 @@ def _smaller_runs(table: Result) -> str:
         for t in table["trends"]
     )
     about = "Other data or sizes than the paper's; not to be compared with its numbers."
-    heading = f"<h4>Smaller runs: a trend, not a reproduction</h4><p class=soft>{about}</p>"
+    heading = f"<h3 class=chart-title>Smaller runs: a trend, not a reproduction</h3><p class=soft>{about}</p>"
     return heading + _grid(("row", "number", "measured", "on", "file"), lines) + (f"<ul class=soft>{trends}</ul>" if trends else "")
 
 

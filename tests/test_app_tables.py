@@ -65,7 +65,7 @@ def test_a_table_is_chosen_and_a_run_of_the_users_added(page: Any, tmp_path: Pat
     page.wait_for_selector("#tables-view table")
     page.click("#tables-choice input")
     page.get_by_role("option", name="Table 7a").click()
-    page.wait_for_selector("#tables-view h3")
+    page.wait_for_selector("#tables-view h2")
     page.click("#tables-import button")
     page.set_input_files("#tables-files input[type=file]", str(write_result(tmp_path, 21.6)))
     page.wait_for_selector("#tables-view :text('reproduced')")
