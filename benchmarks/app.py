@@ -2,6 +2,8 @@
 
 Prints one JSON line per row.  Each repeat uploads a generated video that the app has not seen (15 s, 320 x 240, 25 frames/s), asks with N clips
 of two frames, then pools the votes in another way; times are of the page's own clock, from the click until the page shows it, medians of `--repeats`.
+A start is that of `python app/app.py` in a new process, in seconds from the command until a new browser page is drawn and until it shows an answered
+example; to measure it without a network, run all of this under `unshare --map-root-user --net sh -c 'ip link set lo up && python benchmarks/app.py'`.
 Memory is the server's resident set after a warm-up and after `--asks` more questions by the API.  Needs playwright and /usr/bin/chromium.
 """
 
@@ -9,9 +11,12 @@ import argparse
 import json
 import os
 import platform
+import socket
 import statistics
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +30,33 @@ SINCE_CLICK = """async ([button, shown]) => {
   return performance.now() - start;
 }"""
 FIRST_CARD = "document.querySelector('#clips .clip-card') !== null"
+
+
+def started(playwright: Any, port: int) -> dict[str, float]:
+    """Seconds from the command until the page is drawn, and until it shows an answered example."""
+    start = time.monotonic()
+    command = [sys.executable, str(Path(__file__).parents[1] / "app" / "app.py"), "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            address = server.stdout.readline().split()[2]
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+            page = browser.new_page()
+            page.set_default_timeout(300_000)
+            page.goto(address, wait_until="commit")
+            page.wait_for_selector("#question textarea")
+            drawn = time.monotonic() - start
+            page.wait_for_selector("#answer .big")
+            answered = time.monotonic() - start
+            browser.close()
+        finally:
+            server.terminate()
+    return {"start to first paint": drawn, "start to an answered example": answered}
+
+
+def networks() -> list[str]:
+    """Network devices that this process can use, other than loopback."""
+    return sorted(name for _, name in socket.if_nameindex() if name != "lo")
 
 
 def asked(page: Any, path: Path, num_clips: int) -> dict[str, float]:
@@ -65,12 +97,21 @@ def memory(address: str, path: Path, num_asks: int, num_clips: int) -> tuple[flo
     return before, megabytes()
 
 
+def print_rows(about: dict[str, Any], unit: str, times: list[dict[str, float]]) -> None:
+    """One line for each name in `times`."""
+    for name in times[0] if times else ():
+        values = [row[name] for row in times]
+        print(json.dumps(about | {"row": name, "unit": unit, "median": round(statistics.median(values), 1), "of": [round(v, 1) for v in values]}))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="real")
     parser.add_argument("--num-clips", type=int, default=16)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=3, help="0 measures the starts alone")
     parser.add_argument("--asks", type=int, default=50)
+    parser.add_argument("--starts", type=int, default=3)
+    parser.add_argument("--port", type=int, default=7985, help="of the starts")
     args = parser.parse_args()
 
     from playwright.sync_api import sync_playwright
@@ -84,6 +125,9 @@ def main() -> None:
         "load_at_start": round(os.getloadavg()[0], 1), "model": args.model, "N": args.num_clips, "T": 2,
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        print_rows(load | {"networks": networks()}, "s", [started(playwright, args.port) for _ in range(args.starts)])
+        if not args.repeats:
+            return
         os.environ["GRADIO_TEMP_DIR"] = f"{folder}/uploads"
         app = build_app(lambda: Predictor.from_pretrained(args.model))
         address = launch(app)
@@ -101,9 +145,7 @@ def main() -> None:
             write_video(path, 15, 50 + n)  # other key frames: another file
             times.append(asked(page, path, args.num_clips))
         browser.close()
-        for name in times[0]:
-            values = [row[name] for row in times]
-            print(json.dumps(load | {"row": name, "unit": "ms", "median": round(statistics.median(values), 1), "of": [round(v, 1) for v in values]}))
+        print_rows(load, "ms", times)
         before, after = memory(address, Path(folder) / "video0.mp4", args.asks, args.num_clips)
         row = {"row": f"memory over {args.asks} asks", "unit": "MB resident", "before": round(before, 1), "after": round(after, 1)}
         print(json.dumps(load | row | {"load_at_end": round(os.getloadavg()[0], 1)}))
