@@ -32,7 +32,9 @@ def table_html(table: Result, *, all_rows: bool) -> str:
     """One table; rows of other methods only where `all_rows`."""
     page = f", page {table['page']}" if table["page"] else ""
     note = f"<p class=soft>{html.escape(table['note'])}</p>" if table["note"] else ""
-    heading = f"<h2 class=chart-title>Table {table['table']}: {html.escape(table['title'])}</h2><p class=soft>section {table['section']}{page}</p>{note}"
+    heading = (
+        f"<h2 class=chart-title>Table {table['table']}: {html.escape(table['title'])}</h2><p class=soft>section {table['section']}{page}</p>{note}"
+    )
     if all(cell["status"] == "setting" for cell in table["cells"]):
         return heading + _settings(table)
     shown = [cell for cell in table["cells"] if all_rows or cell["status"] != "cited"]
