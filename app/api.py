@@ -27,6 +27,7 @@ def endpoints(shared: Shared) -> None:
         method = gr.Textbox("clip_shapley", label="method")
         task = gr.Textbox("answer", label="task")
         target, versus = gr.Textbox("", label="target"), gr.Textbox("", label="versus")
+        clip = gr.Number(0, precision=0, label="clip")
 
     def ask(
         video: str, question: str, num_clips: int = 16, num_frames: int = 2, policy: str = "paper", aggregation: str = "lse", seed: int = 0
@@ -51,11 +52,12 @@ def endpoints(shared: Shared) -> None:
 
     def attribute(
         video: str, question: str, num_clips: int = 16, num_frames: int = 2, policy: str = "paper", aggregation: str = "lse", seed: int = 0,
-        method: str = "clip_shapley", task: str = "answer", target: str = "", versus: str = "",
+        method: str = "clip_shapley", task: str = "answer", target: str = "", versus: str = "", clip: int = 0,
     ) -> dict[str, Any]:  # fmt: skip
         """How much each clip moved the score (nats) of an answer, of `target` rather than `versus`, or, with task "match", of a caption.
 
-        Methods: clip_shapley, clip_leave_one_out.  It says what moves this model's score, not whether the model is right.
+        Methods named frame_, cell_ and token_ explain each clip's own score by its frames, grid cells and word pieces; `clip` names
+        one, counted from 1; 0 is all of them.  It says what moves this model's score, not whether the model is right.
         """
         from clipbert.attribution import attribute
 
@@ -63,15 +65,16 @@ def endpoints(shared: Shared) -> None:
         predictor = shared.engine.predictor()
         encoded = predictor.encode(video, num_clips=num_clips, num_frames=num_frames, policy=policy, seed=seed)
         found = attribute(
-            predictor, encoded, question, method=method, task=task, target=target or None, versus=versus or None, aggregation=aggregation, seed=seed
-        )
+            predictor, encoded, question, method=method, task=task, target=target or None, versus=versus or None, aggregation=aggregation, seed=seed,
+            clips=[clip - 1] if clip else None,
+        )  # fmt: skip
         return attribution_result(predictor, encoded, found, question)
 
     endpoint(ask, [video, question, num_clips, num_frames, policy, aggregation, seed], concurrency_id="model")
     endpoint(sample, [video, num_clips, num_frames, fps, policy, seed])
     endpoint(sweep, [video, question, num_frames, policy, seed], concurrency_id="model")
     endpoint(
-        attribute, [video, question, num_clips, num_frames, policy, aggregation, seed, method, task, target, versus], concurrency_id="model"
+        attribute, [video, question, num_clips, num_frames, policy, aggregation, seed, method, task, target, versus, clip], concurrency_id="model"
     )  # fmt: skip
 
 

@@ -80,6 +80,16 @@ def test_the_endpoint_equals_the_package(client: Any, wanted: dict[str, str]) ->
     assert [clip["value"] for clip in found["clips"]] == pytest.approx(expected.clips.tolist(), abs=1e-5)
 
 
+def test_the_endpoint_looks_inside_one_clip(client: Any) -> None:
+    found = client.predict(handle_file(VIDEO), "what colour?", 3, method="cell_occlusion", clip=2, api_name="/attribute")
+    encoded = make_predictor().encode(VIDEO, num_clips=3, policy="paper")
+    expected = attribute(make_predictor(), encoded, "what colour?", method="cell_occlusion", clips=[1])
+    assert [one["clip"] for one in found["clips"]] == [2] and found["level"] == "cells"
+    assert found["clips"][0]["cells"] == pytest.approx(expected.values[0].numpy(), abs=1e-5)
+    with pytest.raises(AppError, match="clip"):
+        client.predict(handle_file(VIDEO), "what colour?", 3, method="cell_occlusion", clip=4, api_name="/attribute")
+
+
 def test_the_endpoint_names_near_answers_for_one_that_does_not_exist(client: Any) -> None:
     with pytest.raises(AppError, match="the nearest are"):
         client.predict(handle_file(VIDEO), "what colour?", 2, target="rad", api_name="/attribute")
