@@ -30,7 +30,8 @@ ANSWERS_LISTED = 20
 AGGREGATION = 4  # its place among the settings
 ABOUT = (
     "Which seconds of the video moved this model's score, clip by clip. An attribution says which inputs move the score, "
-    "**not whether the model is right**. Clips are the only level so far: values of single frames, image cells and words are not built yet."
+    "**not whether the model is right**. This page shows the level of clips; `clipbert attribute --method` and the endpoint `/attribute` look inside a clip "
+    "too: at its frames, grid cells and words."
 )
 
 
