@@ -19,14 +19,13 @@ from torch import Tensor
 from clipbert.attribution_cells import CELL_METHODS
 from clipbert.attribution_clips import CLIP_METHODS
 from clipbert.attribution_frames import FRAME_METHODS
-from clipbert.attribution_target import Inside, Method, Target, Values, answer_target, inside, match_target
+from clipbert.attribution_target import Inside, Method, Target, Values, find_target, inside
 from clipbert.attribution_tokens import TOKEN_METHODS
 from clipbert.cell_grid import CellGrid
 from clipbert.config import check_known
 from clipbert.per_clip import ClipBertPerClip
 from clipbert.predict import Predictor
 from clipbert.processing import resized
-from clipbert.tasks import require_text
 from clipbert.types import Attribution, EncodedVideo
 
 INSIDE_METHODS = FRAME_METHODS | CELL_METHODS | TOKEN_METHODS
@@ -59,12 +58,7 @@ def attribute(
     about = METHODS[method]
     _check_settings(method, clips, baseline, steps)
     encoded = video if isinstance(video, EncodedVideo) else predictor.encode(video)
-    if task == "match":
-        if target is not None or versus is not None or choices is not None:
-            raise ValueError('the task "match" explains the match score of one text: leave out target, versus and choices.')
-        wanted = match_target(predictor, encoded, require_text(text, "text"), aggregation)
-    else:
-        wanted = answer_target(predictor, encoded, require_text(text, "question"), target, versus, choices, aggregation)
+    wanted = find_target(predictor, encoded, text, task, target, versus, choices, aggregation)
     place: dict[str, Any] = {"spans": encoded.spans, "times": encoded.times, "text": text, "model": predictor.model.name}
     if about.level == "clips":
         values = CLIP_METHODS[method][1](wanted, seed)

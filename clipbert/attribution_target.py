@@ -14,6 +14,7 @@ from clipbert.config import check_known
 from clipbert.matching import HeadReading, MatchPart, match_contribution
 from clipbert.per_clip import ClipBertPerClip
 from clipbert.predict import Predictor
+from clipbert.tasks import require_text
 from clipbert.types import EncodedVideo
 
 
@@ -129,6 +130,19 @@ class Inside:
 
 ClipMethod = Callable[[Target, int], Values]
 InsideMethod = Callable[[Inside], Values]
+
+
+def find_target(
+    predictor: Predictor, video: EncodedVideo, text: str, task: str, target: str | None, versus: str | None, choices: Sequence[str] | None,
+    aggregation: str | None,
+) -> Target:  # fmt: skip
+    """Of a question with task "answer", of a caption with task "match"; raises ValueError for another task, and as the two do."""
+    check_known("task", task, ("answer", "match"))
+    if task == "answer":
+        return answer_target(predictor, video, require_text(text, "question"), target, versus, choices, aggregation)
+    if target is not None or versus is not None or choices is not None:
+        raise ValueError('the task "match" explains the match score of one text: leave out target, versus and choices.')
+    return match_target(predictor, video, require_text(text, "text"), aggregation)
 
 
 def answer_target(
