@@ -60,6 +60,8 @@ LAYERS = (
         "attribution_tokens",
         "attribution",
         "attribution_table",
+        "faithfulness_curves",
+        "faithfulness",
         "results",
         "batch",
     ),
