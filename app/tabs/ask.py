@@ -96,7 +96,7 @@ class _Answer:
         how, quiet = shared.settings[AGGREGATION], {"notice": self.notice, "show_progress": "hidden"}
         on([asking.ask.click, asking.question.submit], self.run, [*asking.inputs, *shared.settings], self.outputs, notice=self.notice,
            concurrency_id="model", show_progress="minimal", show_progress_on=[self.answer], validator=_check)  # fmt: skip
-        on(how.input, self.repool, [how], self.outputs, **quiet)
+        on(how.input, self.pool_again, [how], self.outputs, trigger_mode="always_last", **quiet)
         on(shared.video_changed.change, self.other_video, [how], [*asking.inputs, *self.outputs], **quiet)
         on(self.cards.click, self.seek, outputs=[shared.player], **quiet)
 
@@ -120,15 +120,26 @@ class _Answer:
                 if stopped:
                     return
 
+    def pool_again(self, session: Session, how: str) -> Iterator[Updates]:
+        """The answer at once, then its clips and chart, which take longer to draw."""
+        asked = self.repooled(session, how)
+        if asked is not None:
+            yield {self.answer: answer_html(asked)}
+            yield self.show(session, asked)
+
     def repool(self, session: Session, how: str) -> Updates:
+        asked = self.repooled(session, how)
+        return self.show(session, asked) if asked else {}
+
+    def repooled(self, session: Session, how: str) -> Asked | None:
         """The same votes, pooled in another way: no model runs."""
         asked = session.results.get("ask")
         if asked is None:
-            return {}
+            return None
         if asked.video is None:
             raise ValueError(f"a saved answer stays as it was pooled, by {asked.prediction.aggregation}; to pool it by {how}, ask its video again.")
         prediction = asked.question.answer(self.shared.engine.predictor(), asked.video, how, asked.sampling.seed)
-        return self.show(session, replace(asked, prediction=prediction, sampling=replace(asked.sampling, aggregation=how), origin=""))
+        return replace(asked, prediction=prediction, sampling=replace(asked.sampling, aggregation=how), origin="")
 
     def other_video(self, session: Session, how: str) -> Updates:
         """An example comes with its question and answer; for the user's own video the page is cleared."""

@@ -30,8 +30,8 @@ ANSWERS_LISTED = 20
 AGGREGATION = 4  # its place among the settings
 ABOUT = (
     "Which seconds of the video moved this model's score, clip by clip. An attribution says which inputs move the score, "
-    "**not whether the model is right**. This page shows the level of clips; `clipbert attribute --method` and the endpoint `/attribute` look inside a clip "
-    "too: at its frames, grid cells and words."
+    "**not whether the model is right**. This page shows the level of clips; `clipbert attribute --method` and the endpoint `/attribute` look "
+    "inside a clip too: at its frames, grid cells and words."
 )
 
 
