@@ -1,7 +1,8 @@
 """What explaining an answer costs: each method of `clipbert.attribution` on one clip, after the answer (clips: on all clips).
 
-Prints one JSON line per method: medians of `--repeats` runs on one thread, of the clock's seconds and of the process's own CPU seconds, which a busy
-machine does not stretch.  The video is generated (15 s, 320 x 240, 25 frames/s), so that it has padding; the CNN ran before.
+Then what testing a map of cells costs, by `clipbert.faithfulness` at its defaults.  Prints one JSON line per method: medians of `--repeats` runs on
+one thread, of the clock's seconds and of the process's own CPU seconds, which a busy machine does not stretch.  The video is generated (15 s,
+320 x 240, 25 frames/s), so that it has padding; the CNN ran before.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ def main() -> None:
     import torch
 
     from clipbert.attribution import METHODS, attribute
+    from clipbert.faithfulness import PERTURBATIONS, faithfulness
     from clipbert.predict import Predictor
 
     torch.set_num_threads(1)
@@ -51,10 +54,15 @@ def main() -> None:
         write_video(path, seconds=15, gop=50)
         video = predictor.encode(path, num_clips=args.num_clips)
     predictor.answer(video, QUESTION)
-    for name, method in METHODS.items():
-        clips = None if method.level == "clips" else [0]
+    runs: dict[str, Any] = {
+        name: partial(attribute, predictor, video, QUESTION, method=name, clips=None if method.level == "clips" else [0])
+        for name, method in METHODS.items()
+    }
+    cells = attribute(predictor, video, QUESTION, method="cell_occlusion", clips=[0])
+    runs |= {f"faithfulness ({how})": partial(faithfulness, predictor, video, QUESTION, cells, perturbation=how) for how in PERTURBATIONS}
+    for name, run in runs.items():
         load = round(os.getloadavg()[0], 1)
-        wall, cpu = seconds(lambda name=name, clips=clips: attribute(predictor, video, QUESTION, method=name, clips=clips), args.repeats)
+        wall, cpu = seconds(run, args.repeats)
         row: dict[str, Any] = {
             "command": f"benchmarks/attribution.py {' '.join(sys.argv[1:])}".strip(), "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU",
             "threads": 1, "load": load, "model": args.model, "N": args.num_clips, "T": video.times.shape[1], "method": name,
