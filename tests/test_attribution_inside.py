@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import GOLDEN
+from inside_case import QUESTION, TARGETS, inside_predictor, random_video
 from tiny import tiny_model, tiny_processor
 
 from clipbert.attribution import INSIDE_METHODS, METHODS, attribute
@@ -22,27 +23,15 @@ from clipbert.predict import Predictor
 from clipbert.transformer import _RECORD, Shown
 from clipbert.types import EncodedVideo
 
-QUESTION = "what colour?"
-TARGETS: dict[str, dict[str, Any]] = {
-    "answer": {"target": "red"},
-    "versus": {"target": "red", "versus": "blue"},
-    "choices": {"choices": ["red dog", "a blue car here"], "target": "a blue car here"},
-    "match": {"task": "match"},
-}
-
 
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
-    model = tiny_model(image_size=192)  # 3 x 3 cells
-    return Predictor(model, tiny_processor(model, num_clips=3), name="tiny")
+    return inside_predictor()
 
 
 @pytest.fixture(scope="module")
 def video(predictor: Predictor) -> EncodedVideo:
-    """Of random features: what a tiny CNN sees is nearly the same everywhere."""
-    encoded = predictor.encode(GOLDEN / "video_a30.mp4")
-    features = torch.randn(encoded.features.shape, generator=torch.Generator().manual_seed(0))
-    return replace(encoded, features=features, key="random", clip_keys=("random 0", "random 1", "random 2"))
+    return random_video(predictor)
 
 
 def case_of(predictor: Predictor, video: EncodedVideo, **wanted: Any) -> Inside:

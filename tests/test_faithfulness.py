@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import GOLDEN
+from inside_case import QUESTION, TARGETS, inside_predictor, random_video
 from tiny import tiny_model, tiny_processor
 
 from clipbert.attribution import attribute
@@ -16,28 +16,17 @@ from clipbert.faithfulness_curves import CHEFER_STEPS, Faithfulness, measure
 from clipbert.predict import Predictor
 from clipbert.types import Attribution, EncodedVideo
 
-QUESTION = "what colour?"
 METHODS = ("clip_shapley", "frame_shapley", "cell_occlusion", "cell_gradient_x_activation", "token_ablation")
-TARGETS: dict[str, dict[str, Any]] = {
-    "answer": {"target": "red"},
-    "versus": {"target": "red", "versus": "blue"},
-    "choices": {"choices": ["red dog", "a blue car here"], "target": "a blue car here"},
-    "match": {"task": "match"},
-}
 
 
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
-    model = tiny_model(image_size=192)  # 3 x 3 cells
-    return Predictor(model, tiny_processor(model, num_clips=3), name="tiny")
+    return inside_predictor()
 
 
 @pytest.fixture(scope="module")
 def video(predictor: Predictor) -> EncodedVideo:
-    """Of random features: what a tiny CNN sees is nearly the same everywhere."""
-    encoded = predictor.encode(GOLDEN / "video_a30.mp4")
-    features = torch.randn(encoded.features.shape, generator=torch.Generator().manual_seed(0))
-    return replace(encoded, features=features, key="random", clip_keys=("random 0", "random 1", "random 2"))
+    return random_video(predictor)
 
 
 def explained(predictor: Predictor, video: EncodedVideo, method: str, **settings: Any) -> Attribution:
