@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import torch
+from test_attribution_figures import measured
 from test_cost import QUICK
 from test_cost import point as cost_point
 
@@ -67,6 +69,9 @@ CHARTS = {
     **{f"cost {panel.letter}": figures.cost_panel(panel, model=EVIL) for panel in panels([cost_point(n, t) for n, t in COSTS])},
     "largest batch": figures.cost_panel(panels([cost_point(n, 1, max_batch=64 // n) for n in (1, 2, 4)])[0], model=EVIL),
     "breakdown": figures.cost_breakdown(QUICK, [cost_point(n, 1, parts=PARTS) for n in (1, 2)], model=EVIL),
+    "faithfulness": figures.faithfulness_curves(
+        replace(measured(), measured=EVIL), model=EVIL, others=[replace(measured(), method=EVIL, measured=EVIL)]
+    ),
     "ranks": figures.rank_histogram([1, 1, 3, 12], num_videos=20, model=EVIL),
 }  # fmt: skip
 NO_MODEL = ("timeline", "positions", "coverage", "gaps")

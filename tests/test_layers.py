@@ -72,6 +72,7 @@ LAYERS = (
         "viz.prints",
         "viz.export",
         "viz.answers",
+        "viz.attributions",
         "viz.sweeps",
         "viz.sampling",
         "viz.rankings",

@@ -68,6 +68,8 @@ class Lines:
     hover: str
     low: str = ""
     high: str = ""
+    interval: str = "bars"
+    """How it is drawn: "bars", or "band" for one too dense for bars."""
     label: str = ""
 
 

@@ -7,6 +7,7 @@ table for screen readers by `to_table(chart.rows)`.
 """
 
 from clipbert.viz.answers import answer_bars, answer_changes, answer_over_clips, clip_contributions, clip_values, logits_heat, match_bars
+from clipbert.viz.attributions import faithfulness_curves
 from clipbert.viz.chart import Chart
 from clipbert.viz.costs import cost_breakdown, cost_panel
 from clipbert.viz.export import save, to_csv, to_table
@@ -45,6 +46,7 @@ __all__ = [
     "draw_coverage",
     "draw_gaps",
     "draw_positions",
+    "faithfulness_curves",
     "logits_heat",
     "match_bars",
     "ntest_curve",

@@ -123,7 +123,9 @@ def _draw_line(axes: Axes, chart: Chart, mark: Lines, series: str, rows: list[Ro
     style, color = look(chart.number(series)), COLORS.color(chart.number(series))
     xs, ys = chart.x.positions(rows, mark.x), [row[mark.y] for row in rows]
     axes.plot(xs, ys, color=color, linestyle=style.dash[1], marker=style.marker[1], markersize=3.5, linewidth=1.2, label=plain(series, LONGEST_NAME))
-    if mark.low:
+    if mark.low and mark.interval == "band":
+        axes.fill_between(xs, [row[mark.low] for row in rows], [row[mark.high] for row in rows], color=color, alpha=0.25, linewidth=0)
+    elif mark.low:
         below, above = [y - row[mark.low] for y, row in zip(ys, rows, strict=True)], [row[mark.high] - y for y, row in zip(ys, rows, strict=True)]
         axes.errorbar(xs, ys, [below, above], fmt="none", ecolor=color, elinewidth=0.8, capsize=1.5)
     _label_points(axes, mark.label, rows, xs, ys)

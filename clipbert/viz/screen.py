@@ -40,7 +40,7 @@ def screen_figure(chart: Chart, *, theme: str = "light") -> go.Figure:
                 if isinstance(mark, Bars):
                     figure.add_trace(_bars(chart, mark, series, rows, colors))
                 elif isinstance(mark, Lines):
-                    figure.add_trace(_line(chart, mark, series, rows, colors))
+                    figure.add_traces(_line(chart, mark, series, rows, colors))
                 else:
                     figure.add_trace(_points(chart, mark, series, rows, colors))
     return figure
@@ -75,8 +75,9 @@ def _panels(chart: Chart, colors: Theme) -> go.Figure:
         for mark in part.marks:
             assert isinstance(mark, Lines)
             for series, rows in part.groups(mark):
-                line = _line(part, mark, series, rows, colors).update(legendgroup=series, showlegend=n == 0)
-                figure.add_trace(line, row=n // columns + 1, col=n % columns + 1)
+                traces = _line(part, mark, series, rows, colors)
+                traces[-1].update(legendgroup=_safe(series), showlegend=n == 0)
+                figure.add_traces(traces, rows=n // columns + 1, cols=n % columns + 1)
     return figure
 
 
@@ -127,17 +128,25 @@ def _bars(chart: Chart, mark: Bars, series: str, rows: Sequence[Row], colors: Th
     )  # fmt: skip
 
 
-def _line(chart: Chart, mark: Lines, series: str, rows: Sequence[Row], colors: Theme) -> go.Scatter:
+def _line(chart: Chart, mark: Lines, series: str, rows: Sequence[Row], colors: Theme) -> list[go.Scatter]:
+    """The line, after the band around it if it has one."""
     style, color = look(chart.number(series)), colors.color(chart.number(series))
-    interval = {
-        "array": [row[mark.high] - row[mark.y] for row in rows], "arrayminus": [row[mark.y] - row[mark.low] for row in rows], "thickness": 1,
-    } if mark.low else None  # fmt: skip
-    return go.Scatter(
-        x=chart.x.positions(rows, mark.x), y=chart.y.positions(rows, mark.y), mode="lines+markers+text" if mark.label else "lines+markers",
+    xs, bars = chart.x.positions(rows, mark.x), mark.low and mark.interval == "bars"
+    line = go.Scatter(
+        x=xs, y=chart.y.positions(rows, mark.y), mode="lines+markers+text" if mark.label else "lines+markers",
         name=_safe(series, LONGEST_NAME), line={"color": color, "dash": style.dash[0], "width": 2}, marker={"symbol": style.marker[0], "size": 8},
         text=[_safe(row[mark.label]) for row in rows] if mark.label else None, textposition="top center", textfont={"size": 11, "color": colors.text},
-        error_y=interval, **_hover(mark.hover, rows),
+        error_y={
+            "array": [row[mark.high] - row[mark.y] for row in rows], "arrayminus": [row[mark.y] - row[mark.low] for row in rows], "thickness": 1,
+        } if bars else None, **_hover(mark.hover, rows),
     )  # fmt: skip
+    if not mark.low or bars:
+        return [line]
+    around = go.Scatter(
+        x=[*xs, *reversed(xs)], y=[*(row[mark.high] for row in rows), *(row[mark.low] for row in reversed(rows))], mode="lines", fill="toself",
+        fillcolor=color, opacity=0.25, line={"width": 0}, showlegend=False, legendgroup=_safe(series), **_hover(mark.hover, [*rows, *reversed(rows)]),
+    )  # fmt: skip
+    return [around, line]
 
 
 def _points(chart: Chart, mark: Points, series: str, rows: Sequence[Row], colors: Theme) -> go.Scatter:
