@@ -44,7 +44,8 @@ def main() -> None:
     import torch
 
     from clipbert.attribution import METHODS, attribute
-    from clipbert.faithfulness import PERTURBATIONS, faithfulness
+    from clipbert.faithfulness import faithfulness
+    from clipbert.faithfulness_units import PERTURBATIONS
     from clipbert.predict import Predictor
 
     torch.set_num_threads(1)
@@ -53,22 +54,25 @@ def main() -> None:
         path = Path(folder) / "video.mp4"
         write_video(path, seconds=15, gop=50)
         video = predictor.encode(path, num_clips=args.num_clips)
-    predictor.answer(video, QUESTION)
-    runs: dict[str, Any] = {
-        name: partial(attribute, predictor, video, QUESTION, method=name, clips=None if method.level == "clips" else [0])
-        for name, method in METHODS.items()
-    }
-    cells = attribute(predictor, video, QUESTION, method="cell_occlusion", clips=[0])
-    runs |= {f"faithfulness ({how})": partial(faithfulness, predictor, video, QUESTION, cells, perturbation=how) for how in PERTURBATIONS}
-    for name, run in runs.items():
-        load = round(os.getloadavg()[0], 1)
-        wall, cpu = seconds(run, args.repeats)
-        row: dict[str, Any] = {
-            "command": f"benchmarks/attribution.py {' '.join(sys.argv[1:])}".strip(), "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU",
-            "threads": 1, "load": load, "model": args.model, "N": args.num_clips, "T": video.times.shape[1], "method": name,
-            "wall_seconds": round(statistics.median(wall), 3), "cpu_seconds": round(statistics.median(cpu), 3),
-        }  # fmt: skip
-        print(json.dumps(row), flush=True)
+        predictor.answer(video, QUESTION)
+        runs: dict[str, Any] = {
+            name: partial(attribute, predictor, video, QUESTION, method=name, clips=None if method.level == "clips" else [0])
+            for name, method in METHODS.items()
+        }
+        cells = attribute(predictor, video, QUESTION, method="cell_occlusion", clips=[0])
+        for how in PERTURBATIONS:
+            file = path if how == "blur" else None
+            runs[f"faithfulness ({how})"] = partial(faithfulness, predictor, video, QUESTION, cells, perturbation=how, file=file)
+        for name, run in runs.items():
+            load = round(os.getloadavg()[0], 1)
+            wall, cpu = seconds(run, args.repeats)
+            row: dict[str, Any] = {
+                "command": f"benchmarks/attribution.py {' '.join(sys.argv[1:])}".strip(),
+                "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU", "threads": 1, "load": load, "model": args.model,
+                "N": args.num_clips, "T": video.times.shape[1], "method": name, "wall_seconds": round(statistics.median(wall), 3),
+                "cpu_seconds": round(statistics.median(cpu), 3),
+            }  # fmt: skip
+            print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -153,13 +153,26 @@ class VideoEncoder:
         Raises VideoError.
         """
         source, side = source_of(video, backend), self.model.image_size
-        timeline, _ = source.timeline()
-        picked = torch.searchsorted(timeline.times, encoded.times.contiguous())
+        picked = _frame_index(source, encoded)
         small, size = {}, (side, side)
         for i, frame in self._frames(source, sorted(set(picked.flatten().tolist()))):
             small[i] = resize_and_pad(frame[None], side)[0].round().clamp(0, 255).to(torch.uint8)
             size = resized(frame.shape[-2], frame.shape[-1], side)
         return torch.stack([torch.stack([small[i] for i in clip]) for clip in picked.tolist()]), size
+
+    def clip_frames(
+        self, video: str | Path | Image.Image, encoded: EncodedVideo, clip: int, *, backend: str | None = None
+    ) -> UInt8[Tensor, "T 3 H W"]:
+        """The frames of one clip at their own size, from the cache where it has them.
+
+        Raises VideoError, and ValueError if `encoded` is of another video.
+        """
+        source = source_of(video, None)
+        wanted = _frame_index(source, encoded)[clip].tolist()
+        found = dict(self._frames(source, sorted(set(wanted))))
+        if lost := [i for i in wanted if i not in found]:
+            raise VideoError(f"cannot decode frame {lost[0]} of {source.name} again; was the file changed?")
+        return torch.stack([found[i] for i in wanted])
 
     def encode_sweep(
         self, video: str | Path | Image.Image, *, sizes: Sequence[int] = (1, 2, 4, 8, 16), num_frames: int | None = None, fps: float | None = None,
@@ -190,6 +203,15 @@ class VideoEncoder:
             )  # fmt: skip
         passes = "the sizes do not nest, so each ran on its own clips" if plan.reruns else "all sizes from one pass"
         return parts, f"policy {sampling.policy}: {passes}, {len(plan.clips)} clips encoded"
+
+
+def _frame_index(source: Source, encoded: EncodedVideo) -> Int[Tensor, "N T"]:
+    """Which frames of the source were encoded; raises ValueError where it has none at these times."""
+    times = source.timeline()[0].times
+    index = torch.searchsorted(times, encoded.times.contiguous())
+    if bool((index == len(times)).any()) or not torch.equal(times[index], encoded.times):
+        raise ValueError(f"{source.name} is not the video that was encoded: it has no frames at those times; name the right file.")
+    return index
 
 
 def left_out(lost: Sequence[int], num_clips: int) -> str:

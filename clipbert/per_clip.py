@@ -14,7 +14,7 @@ from torch import Tensor
 
 from clipbert.config import check_known
 from clipbert.model import ClipBertForSequenceClassification
-from clipbert.processing import ClipBertProcessor, TextPieces
+from clipbert.processing import ClipBertProcessor, TextPieces, resize_and_pad
 
 ROWS_AT_ONCE = 256  # (text, clip) pairs in one forward pass
 
@@ -69,9 +69,13 @@ class ClipBertPerClip:
     def _precision(self) -> Any:
         return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)
 
-    @torch.inference_mode()
     def encode(self, frames: UInt8[Tensor, "F 3 H W"]) -> Float[Tensor, "F h w D"]:
-        pixels = self.processor.pixels(frames.to(self.device))
+        return self.encode_pixels(resize_and_pad(frames.to(self.device), self.image_size))
+
+    @torch.inference_mode()
+    def encode_pixels(self, resized: Float[Tensor, "F 3 S S"]) -> Float[Tensor, "F h w D"]:
+        """Features of frames that are resized and padded already, 0 to 255."""
+        pixels = self.processor.normalised(resized.to(self.device))
         # EfficientNet-Lite stays in float32: in bfloat16 it moved the bundled model's logits by 0.47, the transformer by 0.07
         with self._precision() if self.model.config.backbone == "resnet50-grid" else nullcontext():
             return self.backbone(pixels.contiguous(memory_format=torch.channels_last)).float()

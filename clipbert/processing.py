@@ -71,9 +71,12 @@ class ClipBertProcessor:
     def pixels(self, frames: UInt8[Tensor, "*lead 3 H W"]) -> Float[Tensor, "*lead 3 S S"]:
         """Resized, padded (before normalisation, so padding becomes -mean) and normalised."""
         lead = frames.shape[:-3]
-        x = resize_and_pad(frames.reshape(-1, *frames.shape[-3:]), self.image_size)
-        x = (x - self._mean.to(x.device)) / self._std.to(x.device)
+        x = self.normalised(resize_and_pad(frames.reshape(-1, *frames.shape[-3:]), self.image_size))
         return x.reshape(*lead, *x.shape[1:])
+
+    def normalised(self, pixels: Float[Tensor, "F 3 S S"]) -> Float[Tensor, "F 3 S S"]:
+        """Of pixels from 0 to 255, resized and padded."""
+        return (pixels - self._mean.to(pixels.device)) / self._std.to(pixels.device)
 
     def texts(self, texts: Sequence[str]) -> tuple[Int[Tensor, "M L"], Bool[Tensor, "M L"]]:
         """`input_ids` and `attention_mask`, cut to `max_text_length` pieces and padded to the longest text here."""

@@ -61,6 +61,8 @@ LAYERS = (
         "attribution",
         "attribution_table",
         "faithfulness_curves",
+        "blurring",
+        "faithfulness_units",
         "faithfulness",
         "results",
         "batch",
@@ -85,7 +87,7 @@ LAYERS = (
         "session",
         "session_file",
     ),
-    ("show", "commands", "cli", "__main__", "__init__"),
+    ("show", "commands", "attribute_command", "cli", "__main__", "__init__"),
 )
 LAYER = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 ONLY_IN = {
