@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from clipbert import commands, show
+from clipbert import attribute_command, commands, show
 from clipbert.commands import Command, given, load_predictor, show_progress
 from clipbert.results import answer_result, sample_result, sweep_result
 
@@ -100,7 +100,7 @@ def _attribute_options(attribute: argparse.ArgumentParser) -> None:
     _video(attribute)
     attribute.add_argument("question")
     _question_options(attribute)
-    commands.attribute_options(attribute)
+    attribute_command.options(attribute)
     _pooling_options(attribute)
     _sampling_options(attribute)
 
@@ -203,9 +203,9 @@ def _attribute(args: argparse.Namespace) -> Command:
     from clipbert.tasks import require_text
 
     require_text(args.question, "question")
-    commands.check_attribution(args)
+    attribute_command.check(args)
     _check_video(args)
-    return commands.attribute(args)
+    return attribute_command.run(args)
 
 
 def _sample(args: argparse.Namespace) -> Command:

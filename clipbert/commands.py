@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbert import show
-from clipbert.results import attribution_result, committed_results, cost_result, search_result, tables_result
+from clipbert.results import committed_results, cost_result, search_result, tables_result
 
 Command = tuple[Any, Callable[[Any], None]] | tuple[Any, Callable[[Any], None], int]  # result, how to show it, exit code unless 0
 
@@ -123,56 +123,6 @@ def ask_batch(args: argparse.Namespace) -> Command:
     reused = sum(found.reused for found in outcomes)
     result = {"out": str(args.out), "rows": len(outcomes), "reused": reused, "failed": failed, "model": predictor.model.name}
     return result, show.batch, 2 if failed else 0
-
-
-ATTRIBUTIONS = "clips: clip_shapley (default), clip_leave_one_out, clip_responsibility; frames: frame_shapley, frame_leave_one_out; \
-cells: cell_occlusion, cell_integrated_gradients, cell_gradient_x_activation, cell_grad_cam, cell_relevance, cell_rollout, cell_attention (not an \
-explanation); words: token_ablation, token_integrated_gradients, token_relevance"
-
-
-def attribute_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--method", default="clip_shapley", metavar="M", help=ATTRIBUTIONS)
-    parser.add_argument("--task", default="answer", metavar="T", help="answer (default), or match: the question is then a caption")
-    parser.add_argument("--target", metavar="TEXT", help="the answer to explain (default: the one the model gives)")
-    parser.add_argument("--versus", metavar="TEXT", help="another answer: why the target and not this one")
-    parser.add_argument("--clip", type=int, nargs="+", metavar="K", help="clips to look into, from 1 (default: the one that raises the score most)")
-    parser.add_argument("--baseline", metavar="B", help="of integrated gradients: grey (default) or mean; of words mask (default) or pad")
-    parser.add_argument("--steps", type=int, metavar="S", help="of integrated gradients (default 32): more, and the values add up better")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the values: .npz (reloads as an Attribution) or .csv")
-
-
-def check_attribution(args: argparse.Namespace) -> None:
-    """Fail before a model runs.  Raises ValueError."""
-    if args.out is None:
-        return
-    if args.out.suffix not in (".npz", ".csv"):
-        raise ValueError(f"--out writes .npz or .csv, got {args.out}; name it {args.out.with_suffix('.npz')}.")
-    if not args.out.parent.is_dir():
-        raise ValueError(f"--out: there is no folder {args.out.parent}; make it first.")
-
-
-def attribute(args: argparse.Namespace) -> Command:
-    from clipbert.attribution import METHODS
-    from clipbert.attribution import attribute as explain
-    from clipbert.attribution_table import write_csv
-    from clipbert.config import check_known
-
-    check_known("method", args.method, tuple(METHODS))
-    predictor = load_predictor(args)
-    video = predictor.encode(
-        args.video, backend=args.backend, progress=show_progress, **given(args, "num_clips", "num_frames", "fps", "policy", "seed")
-    )
-    wanted = {"aggregation": args.aggregate, "seed": args.seed or 0, **given(args, "task", "target", "versus", "choices")}
-    clips = [clip - 1 for clip in args.clip] if args.clip is not None else None
-    if wrong := [clip + 1 for clip in clips or () if not 0 <= clip < video.num_clips]:
-        raise ValueError(f"--clip must be between 1 and {video.num_clips}, got {wrong[0]}.")
-    if clips is None and METHODS[args.method].level != "clips":
-        shares = explain(predictor, video, args.question, **wanted).values
-        clips = [int(shares.argmax())]
-    found = explain(predictor, video, args.question, method=args.method, clips=clips, **wanted, **given(args, "baseline", "steps"))
-    if args.out is not None:
-        found.save(args.out) if args.out.suffix == ".npz" else write_csv(found, args.out)
-    return attribution_result(predictor, video, found, args.question), show.attribution
 
 
 def index_options(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from clipbert.config import SamplingConfig
     from clipbert.cost import CostPoint
     from clipbert.cost_settings import CostSettings
+    from clipbert.faithfulness_curves import Faithfulness
     from clipbert.predict import Predictor
     from clipbert.retrieval import Hit, VideoIndex
     from clipbert.sweep import SweepRow
@@ -76,6 +77,16 @@ def attribution_result(predictor: "Predictor", video: "EncodedVideo", found: "At
         result |= {"on_padding": found.on_padding(), "grid": asdict(grid) if grid else None}
         result["boxes"] = [[grid.box(row, col) for col in range(grid.shape[1])] for row in range(grid.shape[0])] if grid else None
     return result
+
+
+def faithfulness_result(found: "Faithfulness") -> dict[str, Any]:
+    """The verdict, areas, p-values and rationales, and the curves as tidy rows; `clip` counts from 1, None for all clips."""
+    return {
+        "clip": None if found.clip is None else found.clip + 1, "method": found.method, "target": found.target, "level": found.level,
+        "measured": found.measured, "perturbation": found.perturbation, "num_units": found.num_units, "num_runs": found.num_runs,
+        "num_orders": len(found.deletion.random), "seed": found.seed, "verdict": found.verdict, "beats_random": found.beats_random,
+        "summary": found.summary(), "curves": found.rows(),
+    }  # fmt: skip
 
 
 def _of_clip(found: "Attribution", n: int) -> dict[str, Any]:

@@ -41,6 +41,8 @@ def attribution(result: dict[str, Any]) -> None:
         print(f"\n  sum {total:+.3f}; missing from the whole: {abs(result['gap']):.1e}")
     if (padding := result.get("on_padding")) is not None:
         print(f"\n  {100 * padding:.1f} % of |values| on cells that show padding alone")
+    for tested in result.get("faithfulness", ()):
+        _faithfulness(tested)
     for notice in result["notices"]:
         print(f"\n  note: {notice}")
 
@@ -85,6 +87,21 @@ def _signed_bars(names: list[str], values: list[float], remarks: list[str] | Non
     largest = max(map(abs, values), default=0.0) or 1.0
     for name, value, remark in zip(names, values, remarks or [""] * len(names), strict=True):
         print(f"  {name}  {value:+.3f}{remark} {'-' if value < 0 else ' '}{bar(abs(value) / largest)}")
+
+
+def _faithfulness(tested: dict[str, Any]) -> None:
+    summary, where = tested["summary"], f"clip {tested['clip']}" if tested["clip"] is not None else "all clips"
+    print(f"\n  {where}, {tested['num_units']} {tested['level']}: {tested['verdict']}")
+    print(f"  {tested['measured']}, units taken away by {tested['perturbation']}; {tested['num_orders']} random orders, seed {tested['seed']}\n")
+    print("  area under      this order   random   reversed       p")
+    for name, better in (("deletion", "lower"), ("insertion", "higher")):
+        own, random, backwards = (summary[f"{name}_area_{kind}"] for kind in ("attributed", "random", "reversed"))
+        print(f"  {name:<14}  {own:10.3f} {random:8.3f} {backwards:10.3f}   {summary[f'{name}_p']:5.3f}   {better} is better")
+    shares = [key.removeprefix("sufficiency_") for key in summary if key.startswith("sufficiency_") and not key.endswith("_random")]
+    print("\n  first units           " + "".join(f"{share:>8}" for share in shares))
+    for name, what in (("comprehensiveness", "drop without them"), ("sufficiency", "drop with them alone")):
+        for kind, suffix in ((what, ""), ("  random order", "_random")):
+            print(f"  {kind:<22}" + "".join(f"{summary[f'{name}_{share}{suffix}']:+8.3f}" for share in shares))
 
 
 def sample(result: dict[str, Any]) -> None:

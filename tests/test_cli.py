@@ -134,6 +134,36 @@ def test_attribute_gives_each_clips_value_and_the_gap(capsys: pytest.CaptureFixt
     assert code == 0 and "why red" in out and "missing from the whole" in out
 
 
+def test_attribute_tests_the_map_and_says_the_verdict(capsys: pytest.CaptureFixture[str], model_dir: str) -> None:
+    argv = ("attribute", VIDEO, "what colour is it?", "--model", model_dir, "--method", "token_ablation", "--clip", "1", "2", "--faithfulness")
+    code, out, _ = run(capsys, *argv, "--json")
+    tested = json.loads(out)["faithfulness"]
+    assert code == 0 and [one["clip"] for one in tested] == [1, 2] and tested[0]["num_units"] == 5
+    assert {"deletion_p", "insertion_area_random", "sufficiency_10%"} <= set(tested[0]["summary"]) and tested[0]["curves"][0]["units"] == 0
+    code, out, _ = run(capsys, *argv)
+    assert code == 0 and out.count(tested[0]["verdict"]) >= 1 and "drop with them alone" in out and "is better" in out
+
+
+def test_attribute_tests_all_clips_together(capsys: pytest.CaptureFixture[str], model_dir: str) -> None:
+    code, out, _ = run(capsys, "attribute", VIDEO, "what colour?", "--model", model_dir, "--num-clips", "6", "--faithfulness", "--json")
+    (tested,) = json.loads(out)["faithfulness"]
+    assert code == 0 and tested["clip"] is None and tested["level"] == "clips" and tested["num_units"] == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--perturbation", "blur"), "--perturbation is of --faithfulness"),
+        (("--faithfulness", "--perturbation", "blur"), 'perturbation "blur" is of frames and cells, and clip_shapley explains clips'),
+    ],
+)
+def test_attribute_refuses_a_perturbation_that_cannot_be(
+    capsys: pytest.CaptureFixture[str], model_dir: str, options: tuple[str, ...], message: str
+) -> None:
+    code, out, err = run(capsys, "attribute", VIDEO, "what colour?", "--model", model_dir, *options)
+    assert code == 2 and out == "" and message in err and err.count("\n") == 1
+
+
 def test_convert_writes_a_model_and_accounts_for_every_key(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:

@@ -1,0 +1,82 @@
+"""Body and options of `clipbert attribute`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from clipbert import show
+from clipbert.commands import Command, given, load_predictor, show_progress
+from clipbert.results import attribution_result, faithfulness_result
+
+ATTRIBUTIONS = "clips: clip_shapley (default), clip_leave_one_out, clip_responsibility; frames: frame_shapley, frame_leave_one_out; \
+cells: cell_occlusion, cell_integrated_gradients, cell_gradient_x_activation, cell_grad_cam, cell_relevance, cell_rollout, cell_attention (not an \
+explanation); words: token_ablation, token_integrated_gradients, token_relevance"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--method", default="clip_shapley", metavar="M", help=ATTRIBUTIONS)
+    parser.add_argument("--task", default="answer", metavar="T", help="answer (default), or match: the question is then a caption")
+    parser.add_argument("--target", metavar="TEXT", help="the answer to explain (default: the one the model gives)")
+    parser.add_argument("--versus", metavar="TEXT", help="another answer: why the target and not this one")
+    parser.add_argument("--clip", type=int, nargs="+", metavar="K", help="clips to look into, from 1 (default: the one that raises the score most)")
+    parser.add_argument("--baseline", metavar="B", help="of integrated gradients: grey (default) or mean; of words mask (default) or pad")
+    parser.add_argument("--steps", type=int, metavar="S", help="of integrated gradients (default 32): more, and the values add up better")
+    parser.add_argument(
+        "--faithfulness", action="store_true", help="also test the map: deletion and insertion beside 20 random orders, and a verdict in words"
+    )
+    parser.add_argument(
+        "--perturbation", metavar="P", help="how --faithfulness takes units away: mask (default); of cells also mean or blur, of frames blur"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the values: .npz (reloads as an Attribution) or .csv")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Fail before a model runs.  Raises ValueError."""
+    if args.perturbation is not None and not args.faithfulness:
+        raise ValueError("--perturbation is of --faithfulness; add it, or leave the perturbation out.")
+    if args.out is None:
+        return
+    if args.out.suffix not in (".npz", ".csv"):
+        raise ValueError(f"--out writes .npz or .csv, got {args.out}; name it {args.out.with_suffix('.npz')}.")
+    if not args.out.parent.is_dir():
+        raise ValueError(f"--out: there is no folder {args.out.parent}; make it first.")
+
+
+def run(args: argparse.Namespace) -> Command:
+    from clipbert.attribution import METHODS
+    from clipbert.attribution import attribute as explain
+    from clipbert.attribution_table import write_csv
+    from clipbert.config import check_known
+    from clipbert.faithfulness_units import check_perturbation
+
+    check_known("method", args.method, tuple(METHODS))
+    if args.perturbation is not None:
+        check_perturbation(args.perturbation, args.method, METHODS[args.method].level)
+    predictor = load_predictor(args)
+    video = predictor.encode(
+        args.video, backend=args.backend, progress=show_progress, **given(args, "num_clips", "num_frames", "fps", "policy", "seed")
+    )
+    wanted = {"aggregation": args.aggregate, "seed": args.seed or 0, **given(args, "task", "target", "versus", "choices")}
+    clips = [clip - 1 for clip in args.clip] if args.clip is not None else None
+    if wrong := [clip + 1 for clip in clips or () if not 0 <= clip < video.num_clips]:
+        raise ValueError(f"--clip must be between 1 and {video.num_clips}, got {wrong[0]}.")
+    if clips is None and METHODS[args.method].level != "clips":
+        shares = explain(predictor, video, args.question, **wanted).values
+        clips = [int(shares.argmax())]
+    found = explain(predictor, video, args.question, method=args.method, clips=clips, **wanted, **given(args, "baseline", "steps"))
+    if args.out is not None:
+        found.save(args.out) if args.out.suffix == ".npz" else write_csv(found, args.out)
+    result = attribution_result(predictor, video, found, args.question)
+    if args.faithfulness:
+        result["faithfulness"] = _tested(args, predictor, video, found, wanted)
+    return result, show.attribution
+
+
+def _tested(args: argparse.Namespace, predictor: Any, video: Any, found: Any, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each clip looked into, or once for all clips."""
+    from clipbert.faithfulness import faithfulness
+
+    how = args.perturbation or "mask"
+    settings = wanted | {"perturbation": how, "file": args.video if how == "blur" else None, "progress": show_progress}
+    clips = [None] if found.level == "clips" else found.clip_index
+    return [faithfulness_result(faithfulness(predictor, video, args.question, found, clip=clip, **settings)) for clip in clips]
