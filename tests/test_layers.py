@@ -64,6 +64,8 @@ LAYERS = (
         "blurring",
         "faithfulness_units",
         "faithfulness",
+        "faithfulness_checks",
+        "randomisation",
         "results",
         "batch",
     ),
@@ -92,7 +94,7 @@ LAYERS = (
 LAYER = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 ONLY_IN = {
     "decord": {"video", "video_decord"},
-    "captum": {"attribution_cells", "attribution_tokens"},
+    "captum": {"attribution_cells", "attribution_tokens", "faithfulness_checks"},
     "plotly": {"viz"},
     "matplotlib": {"viz"},
     "ipywidgets": {"viz"},
