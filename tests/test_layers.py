@@ -66,6 +66,7 @@ LAYERS = (
         "faithfulness",
         "faithfulness_checks",
         "randomisation",
+        "evidence",
         "results",
         "batch",
     ),
