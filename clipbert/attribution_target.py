@@ -33,6 +33,11 @@ class Method:
     about: str
     baselines: tuple[str, ...] = ()
 
+    @property
+    def signed(self) -> bool:
+        """Whether values below 0 mean something: against the score."""
+        return self.unit == "nats"
+
 
 @dataclass(frozen=True, eq=False)
 class Values:

@@ -31,6 +31,14 @@ class CellGrid:
         (top, bottom), (left, right) = (self._edges(index, axis) for axis, index in enumerate((row, col)))
         return (left, top, right, bottom) if top < bottom and left < right else None
 
+    @property
+    def canvas(self) -> tuple[float, float]:
+        """Height and width of all cells in pixels of the source frame: the frame from 0, 0, then padding below and to the right."""
+        height, width = (
+            self.shape[axis] * self.cell_size * self.frame_size[axis] / self.content_size[axis] for axis in (0, 1)
+        )  # fmt: skip
+        return height, width
+
     def on_padding(self) -> Tensor:
         """bool[h, w]: cells that lie on padding alone."""
         return torch.tensor([[self.box(row, col) is None for col in range(self.shape[1])] for row in range(self.shape[0])])

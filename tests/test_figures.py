@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_attribution_figures import measured
+from test_attribution_figures import PIXELS, cells, frames, measured, planted, words
 from test_cost import QUICK
 from test_cost import point as cost_point
 
@@ -72,6 +72,10 @@ CHARTS = {
     "faithfulness": figures.faithfulness_curves(
         replace(measured(), measured=EVIL), model=EVIL, others=[replace(measured(), method=EVIL, measured=EVIL)]
     ),
+    "frames": figures.frame_values(replace(frames(), target=EVIL, value_function=EVIL, model=EVIL), clip=1),
+    "words": figures.token_chips(replace(words(torch.ones(2), (EVIL, "b")), target=EVIL, value_function=EVIL, model=EVIL)),
+    "cells": figures.cell_overlay(cells(planted(0, 0), target=EVIL, value_function=EVIL, model=EVIL), PIXELS),
+    "two maps": figures.cell_comparison(cells(planted(0, 0), model=EVIL), cells(planted(0, 1), target=EVIL, model=EVIL), PIXELS),
     "ranks": figures.rank_histogram([1, 1, 3, 12], num_videos=20, model=EVIL),
 }  # fmt: skip
 NO_MODEL = ("timeline", "positions", "coverage", "gaps")
@@ -100,13 +104,15 @@ def test_no_text_of_a_user_is_markup_on_screen(name: str, theme: str) -> None:
 
 @every_chart
 def test_no_number_on_screen_is_nan(name: str) -> None:
-    assert "NaN" not in figures.screen_figure(CHARTS[name]).to_json()
+    figure = figures.screen_figure(CHARTS[name])
+    figure.layout.images = ()  # of pictures, as text
+    assert "NaN" not in figure.to_json()
 
 
 @every_chart
 def test_axes_of_numbers_name_their_unit_or_count(name: str) -> None:
     for axis in (CHARTS[name].x, CHARTS[name].y):
-        assert axis.scale == "category" or "(" in axis.label or axis.label in ("clips seen", "draws")
+        assert axis.scale in ("category", "hidden") or "(" in axis.label or axis.label in ("clips seen", "draws")
 
 
 @every_chart
@@ -208,8 +214,8 @@ def test_the_answer_is_stable_from_the_clip_after_its_last_change() -> None:
 
 
 def test_signed_colours_are_centred_at_zero() -> None:
-    heat = figures.screen_figure(CHARTS["logits"]).data[0]
-    assert heat.zmin == -heat.zmax and heat.zmax == max(abs(row["logit"]) for row in CHARTS["logits"].rows)
+    heat = figures.screen_figure(CHARTS["logits"]).layout.coloraxis
+    assert heat.cmin == -heat.cmax and heat.cmax == max(abs(row["logit"]) for row in CHARTS["logits"].rows)
     first, last = heat.colorscale[0][1], heat.colorscale[-1][1]
     assert first == "rgb(103,0,31)" and last == "rgb(5,48,97)"  # red below 0, blue above, as in print
 

@@ -78,6 +78,7 @@ LAYERS = (
         "viz.export",
         "viz.answers",
         "viz.attributions",
+        "viz.cells",
         "viz.sweeps",
         "viz.sampling",
         "viz.rankings",

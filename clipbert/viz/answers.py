@@ -9,7 +9,7 @@ from torch import Tensor
 from clipbert.aggregation import aggregate
 from clipbert.edits import Change
 from clipbert.types import Attribution, Prediction
-from clipbert.viz.chart import Axis, Bars, Chart, Heat, Lines, Row, Rule, percent_axis
+from clipbert.viz.chart import Axis, Bars, Chart, Heat, Lines, Row, Rule, Scale, percent_axis
 from clipbert.viz.style import plain, time_range
 
 FOR, AGAINST = "for the answer", "against it"
@@ -167,7 +167,7 @@ def logits_heat(prediction: Prediction, *, model: str, num_answers: int = 5) -> 
     return Chart(
         "Clip logits", model, _pooled(prediction), rows,
         Axis("", "category", tuple(prediction.candidates[j] for j in order)), Axis("", "category", tuple(name for name, _ in lines)),
-        (Heat(rows, "answer", "clip", "logit", hover, "text", signed=True, unit="logit"),),
+        (Heat(rows, "answer", "clip", "logit", hover, "text", Scale.of([row["logit"] for row in rows], signed=True, unit="logit")),),
     )  # fmt: skip
 
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from PIL import Image
+
 Row = dict[str, Any]
 """Column -> text or number; every row of a chart has the same columns."""
 
@@ -19,11 +21,12 @@ class Axis:
 
     label: str
     scale: str = "linear"
-    """"linear", "log2", or "category"."""
+    """"linear", "log2", "category", or "hidden" for places that mean nothing."""
     order: tuple[str, ...] = ()
     """The values of a category axis, from the left or from the top."""
     limits: tuple[float, float] | None = None
     ticks: tuple[float, ...] = ()
+    """Where its numbers stand; empty for the usual."""
 
     def positions(self, rows: Sequence[Row], column: str) -> list[float]:
         """Where values lie; those of a category by their number, so that no name is ever read as markup or as a date."""
@@ -31,6 +34,38 @@ class Axis:
             return [row[column] for row in rows]
         place = {name: i for i, name in enumerate(self.order)}
         return [place[row[column]] for row in rows]
+
+    @property
+    def num_lines(self) -> int:
+        """Of a y axis that counts lines; 0 for one that measures."""
+        return round(max(self.limits)) if self.scale == "hidden" and self.limits else len(self.order)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Of colours: `low` to `high`; a signed one goes as far below 0 as above."""
+
+    low: float
+    high: float
+    signed: bool
+    unit: str
+
+    @classmethod
+    def of(cls, values: Sequence[float], *, signed: bool, unit: str) -> "Scale":
+        """Of these values: around 0 if signed, else from 0 or the lowest below it."""
+        reach = max(max(map(abs, values)), 1e-9)
+        return cls(-reach if signed else min(*values, 0.0), reach, signed, unit)
+
+    def share(self, value: float) -> float:
+        """Where on the scale a value lies, from 0 to 1."""
+        return (value - self.low) / (self.high - self.low)
+
+    def strength(self, value: float) -> float:
+        """How far from 0 a value lies, of the farthest."""
+        return abs(value) / max(abs(self.low), abs(self.high))
+
+
+PERCENT = Scale(0.0, 100.0, signed=False, unit="%")
 
 
 def percent_axis(label: str, percents: Sequence[float], room: float = 1.3) -> Axis:
@@ -97,19 +132,35 @@ class Heat:
     value: str
     hover: str
     text: str
-    signed: bool
-    unit: str
+    scale: Scale
     outlined: str = ""
     """A column of truth values: cells to outline."""
 
-    @property
-    def limits(self) -> tuple[float, float]:
-        """Of the colour scale: around 0 if signed, all of a percentage."""
-        values = [row[self.value] for row in self.rows]
-        if self.signed:
-            reach = max(max(map(abs, values)), 1e-9)
-            return -reach, reach
-        return (0.0, 100.0) if self.unit == "%" else (min(values), max(max(values), min(values) + 1e-9))
+
+@dataclass(frozen=True)
+class Boxes:
+    """A coloured rectangle a row, from its columns `left` and `top` to `right` and `bottom`, over what lies beneath."""
+
+    rows: Sequence[Row]
+    value: str
+    hover: str
+    scale: Scale
+    text: str = ""
+    """A column of text within the box."""
+    opacity: float = 1.0
+    """Of the strongest; the weaker hide less of what lies beneath."""
+
+    def opacities(self) -> list[float]:
+        """Of each box; all 1 where `opacity` is."""
+        return [self.opacity ** (3 - 2 * self.scale.strength(row[self.value])) for row in self.rows]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image beneath everything else, its top left at 0, 0; the axes keep its shape.  `size` is its (width, height) in units of the axes."""
+
+    image: Image.Image
+    size: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -133,7 +184,7 @@ class Reference:
     """Against the chart's `right` axis."""
 
 
-Mark = Bars | Lines | Points | Heat | Rule | Reference
+Mark = Bars | Lines | Points | Heat | Boxes | Picture | Rule | Reference
 
 
 @dataclass(frozen=True)
@@ -154,7 +205,7 @@ class Chart:
     series: tuple[str, ...] = ()
     """All series in the order of their colours."""
     panels: str = ""
-    """A column of which each value has a panel of its own, with lines alone, on the same axes."""
+    """A column of which each value has a panel of its own, on the same axes; a picture lies in all of them."""
     right: Axis | None = None
     """Of what is measured in another unit."""
 
@@ -185,8 +236,23 @@ class Chart:
 
     def panel(self, name: str) -> "Chart":
         """What lies in one of the panels."""
-        marks = tuple(replace(mark, rows=[row for row in mark.rows if row[self.panels] == name]) for mark in self.marks if isinstance(mark, Lines))
-        return replace(self, rows=[row for row in self.rows if row[self.panels] == name], marks=marks, panels="")
+        marks: list[Mark] = []
+        for mark in self.marks:
+            assert not isinstance(mark, Rule | Reference), f"{mark} lies in no panel of {self.title!r}"
+            if isinstance(mark, Picture):
+                marks.append(mark)
+            elif rows := [row for row in mark.rows if row[self.panels] == name]:
+                marks.append(replace(mark, rows=rows))
+        return replace(self, rows=[row for row in self.rows if row[self.panels] == name], marks=tuple(marks), panels="")
+
+    @property
+    def scales(self) -> tuple[Scale, ...]:
+        """Of its colours, each once."""
+        return tuple(dict.fromkeys(mark.scale for mark in self.marks if isinstance(mark, Heat | Boxes)))
+
+    @property
+    def picture(self) -> Picture | None:
+        return next((mark for mark in self.marks if isinstance(mark, Picture)), None)
 
     @property
     def has_legend(self) -> bool:

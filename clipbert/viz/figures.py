@@ -7,7 +7,8 @@ table for screen readers by `to_table(chart.rows)`.
 """
 
 from clipbert.viz.answers import answer_bars, answer_changes, answer_over_clips, clip_contributions, clip_values, logits_heat, match_bars
-from clipbert.viz.attributions import faithfulness_curves
+from clipbert.viz.attributions import faithfulness_curves, frame_values, token_chips
+from clipbert.viz.cells import cell_comparison, cell_overlay
 from clipbert.viz.chart import Chart
 from clipbert.viz.costs import cost_breakdown, cost_panel
 from clipbert.viz.export import save, to_csv, to_table
@@ -38,6 +39,8 @@ __all__ = [
     "answer_bars",
     "answer_changes",
     "answer_over_clips",
+    "cell_comparison",
+    "cell_overlay",
     "clip_contributions",
     "clip_values",
     "cost_breakdown",
@@ -47,6 +50,7 @@ __all__ = [
     "draw_gaps",
     "draw_positions",
     "faithfulness_curves",
+    "frame_values",
     "logits_heat",
     "match_bars",
     "ntest_curve",
@@ -66,6 +70,7 @@ __all__ = [
     "seed_variance",
     "to_csv",
     "to_table",
+    "token_chips",
     "training_draws",
     "untitled_figure",
 ]

@@ -4,19 +4,20 @@ import io
 import math
 import textwrap
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from clipbert.config import check_known
-from clipbert.viz.chart import Axis, Bars, Chart, Heat, Lines, Points, Reference, Row, Rule
-from clipbert.viz.style import OUTLINE, POINTS, SIGNED, THEMES, UNSIGNED, WIDTHS, look, plain, text_on
+from clipbert.viz.chart import Axis, Bars, Boxes, Chart, Heat, Lines, Picture, Points, Reference, Row, Rule, Scale
+from clipbert.viz.style import BOX_EDGE, OUTLINE, POINTS, SIGNED, THEMES, UNSIGNED, WIDTHS, look, panel_columns, plain, text_on
 
 COLORS = THEMES["light"]
 SETTINGS: Any = {
@@ -29,7 +30,7 @@ SETTINGS: Any = {
 SMALL = {"fontsize": POINTS - 2, "color": COLORS.text}
 LONGEST_NAME = 24
 ROW_INCHES = 0.2
-PANELS_IN_A_ROW, PANEL_INCHES = 3, 1.6
+PANEL_INCHES, TALLEST_PICTURE, LYING_BAR_INCHES = 1.6, 4.0, 0.3
 
 
 def print_figure(chart: Chart, *, width: str = "page") -> Figure:
@@ -37,53 +38,61 @@ def print_figure(chart: Chart, *, width: str = "page") -> Figure:
     check_known("width", width, tuple(WIDTHS))
     if chart.panels:
         return _print_panels(chart, WIDTHS[width])
-    num_rows = len(chart.y.order)
+    num_lines = chart.y.num_lines
     with matplotlib.rc_context(SETTINGS):
-        figure = Figure((WIDTHS[width], 1.0 + ROW_INCHES * num_rows if num_rows else 2.4), layout="constrained")
+        height = _picture_inches(chart, WIDTHS[width] - 1.2) or ROW_INCHES * num_lines + LYING_BAR_INCHES * (chart.y.scale == "hidden") or 1.4
+        figure = Figure((WIDTHS[width], 1.0 + height), layout="constrained")
         axes = figure.add_subplot()
         right = axes.twinx() if chart.right else axes
         for mark in chart.marks:
             if isinstance(mark, Rule):
                 axes.axvline(mark.at, color=COLORS.faint, linestyle="dashed", linewidth=0.8)
                 axes.annotate(mark.label, (mark.at, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", **SMALL)
-            elif isinstance(mark, Heat):
-                _draw_heat(figure, axes, chart, mark)
             elif isinstance(mark, Reference):
                 _draw_reference(right if mark.on_right else axes, mark)
             else:
-                for series, rows in chart.groups(mark):
-                    _draw(axes, chart, mark, series, rows)
-        _set_axis(axes, "x", chart.x)
-        _set_axis(axes, "y", chart.y)
+                _draw(axes, chart, mark)
+        _set_axes(axes, chart)
         if chart.right:
             _set_axis(right, "y", chart.right)
             right.spines["right"].set_visible(True)
+        for scale in chart.scales:
+            _draw_scale(figure, [axes], scale, "bottom" if chart.y.scale == "hidden" else "right")
         _set_title(figure, axes, chart, WIDTHS[width])
     return figure
 
 
 def _print_panels(chart: Chart, inches: float) -> Figure:
     names = chart.panel_names()
-    columns = min(len(names), PANELS_IN_A_ROW)
+    columns = panel_columns(len(names))
     lines = math.ceil(len(names) / columns)
     with matplotlib.rc_context(SETTINGS):
-        figure = Figure((inches, 0.8 + PANEL_INCHES * lines), layout="constrained")
+        inner = _picture_inches(chart, inches / columns - 0.5) or ROW_INCHES * chart.y.num_lines or PANEL_INCHES - 0.2
+        figure = Figure((inches, 0.8 + (inner + 0.2) * lines), layout="constrained")
         grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+        colored: dict[Scale, list[Axes]] = {scale: [] for scale in chart.scales}
         for n, axes in enumerate(grid.flat):
             if n >= len(names):
                 axes.set_visible(False)
                 continue
             part = chart.panel(names[n])
             for mark in part.marks:
-                assert isinstance(mark, Lines)
-                for series, rows in part.groups(mark):
-                    _draw_line(axes, part, mark, series, rows)
+                assert not isinstance(mark, Rule | Reference)
+                _draw(axes, part, mark)
             axes.set_title(plain(names[n], LONGEST_NAME), fontsize=POINTS - 0.5)
-            _set_axis(axes, "x", chart.x)
-            _set_axis(axes, "y", chart.y)
+            _set_axes(axes, chart)
             axes.label_outer()
+            for scale in part.scales:
+                colored[scale].append(axes)
+        for scale, beside in colored.items():
+            _draw_scale(figure, beside, scale, "right")
         _set_title(figure, grid[0, 0], chart, inches)
     return figure
+
+
+def _picture_inches(chart: Chart, width: float) -> float:
+    """Height of the picture, if there is one, of that width or, if tall, less."""
+    return min(width * chart.picture.size[1] / chart.picture.size[0], TALLEST_PICTURE) if chart.picture else 0.0
 
 
 def print_bytes(chart: Chart, file_format: str, *, width: str = "page") -> bytes:
@@ -96,13 +105,18 @@ def print_bytes(chart: Chart, file_format: str, *, width: str = "page") -> bytes
     return out.getvalue()
 
 
-def _draw(axes: Axes, chart: Chart, mark: Bars | Lines | Points, series: str, rows: list[Row]) -> None:
-    if isinstance(mark, Bars):
-        _draw_bars(axes, chart, mark, series, rows)
-    elif isinstance(mark, Lines):
-        _draw_line(axes, chart, mark, series, rows)
+def _draw(axes: Axes, chart: Chart, mark: Bars | Lines | Points | Heat | Boxes | Picture) -> None:
+    if isinstance(mark, Heat):
+        _draw_heat(axes, chart, mark)
+    elif isinstance(mark, Boxes):
+        _draw_boxes(axes, mark)
+    elif isinstance(mark, Picture):
+        width, height = mark.size
+        axes.imshow(np.asarray(mark.image), extent=(0, width, height, 0), interpolation="bilinear")
     else:
-        _draw_points(axes, chart, mark, series, rows)
+        draw: Any = _draw_bars if isinstance(mark, Bars) else _draw_line if isinstance(mark, Lines) else _draw_points
+        for series, rows in chart.groups(mark):
+            draw(axes, chart, mark, series, rows)
 
 
 def _draw_bars(axes: Axes, chart: Chart, mark: Bars, series: str, rows: list[Row]) -> None:
@@ -158,24 +172,52 @@ def _label_points(axes: Axes, column: str, rows: list[Row], xs: list[float], ys:
         axes.annotate(plain(row[column]), (x, y), (0, 4), textcoords="offset points", ha="center", **SMALL)
 
 
-def _draw_heat(figure: Figure, axes: Axes, chart: Chart, mark: Heat) -> None:
+def _draw_heat(axes: Axes, chart: Chart, mark: Heat) -> None:
     xs, ys = (axis.positions(mark.rows, column) for axis, column in ((chart.x, mark.x), (chart.y, mark.y)))
-    low, high = mark.limits
-    colors = matplotlib.colormaps[(SIGNED if mark.signed else UNSIGNED)[1]]
+    colors = _colors(mark.scale)
     for x, y, row in zip(xs, ys, mark.rows, strict=True):
-        share = (row[mark.value] - low) / (high - low)
+        share = mark.scale.share(row[mark.value])
         axes.add_patch(Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, facecolor=colors(share), linewidth=0))
-        axes.text(x, y, row[mark.text], ha="center", va="center", fontsize=POINTS - 2, color=text_on(share, signed=mark.signed))
+        if mark.text:
+            axes.text(x, y, row[mark.text], ha="center", va="center", fontsize=POINTS - 2, color=text_on(share, signed=mark.scale.signed))
         if mark.outlined and row[mark.outlined]:
             axes.add_patch(Rectangle((x - 0.45, y - 0.42), 0.9, 0.84, fill=False, edgecolor=OUTLINE, linewidth=2, linestyle="dotted"))
     axes.set(xlim=(-0.5, len(chart.x.order) - 0.5), ylim=(-0.5, len(chart.y.order) - 0.5))
     axes.spines[:].set_visible(False)
-    figure.colorbar(ScalarMappable(Normalize(low, high), colors), ax=axes, label=mark.unit, aspect=30).outline.set_visible(False)
+
+
+def _draw_boxes(axes: Axes, mark: Boxes) -> None:
+    colors = _colors(mark.scale)
+    for row, opacity in zip(mark.rows, mark.opacities(), strict=True):
+        share, (left, top, right, bottom) = mark.scale.share(row[mark.value]), (row[side] for side in ("left", "top", "right", "bottom"))
+        face = (*colors(share)[:3], opacity)
+        axes.add_patch(Rectangle((left, top), right - left, bottom - top, facecolor=face, edgecolor=BOX_EDGE, linewidth=0.3))
+        if mark.text:
+            ink = text_on(share, signed=mark.scale.signed)
+            axes.text((left + right) / 2, (top + bottom) / 2, plain(row[mark.text]), ha="center", va="center", fontsize=POINTS - 2, color=ink)
+    axes.spines[:].set_visible(False)
+
+
+def _draw_scale(figure: Figure, beside: list[Axes], scale: Scale, where: Literal["right", "bottom"]) -> None:
+    colors = ScalarMappable(Normalize(scale.low, scale.high), _colors(scale))
+    bar = figure.colorbar(colors, ax=beside, label=plain(scale.unit), aspect=30, location=where)
+    bar.outline.set_visible(False)
+
+
+def _colors(scale: Scale) -> Colormap:
+    return matplotlib.colormaps[(SIGNED if scale.signed else UNSIGNED)[1]]
+
+
+def _set_axes(axes: Axes, chart: Chart) -> None:
+    _set_axis(axes, "x", chart.x)
+    _set_axis(axes, "y", chart.y)
 
 
 def _set_axis(axes: Axes, which: str, axis: Axis) -> None:
     line, set_limits = (axes.xaxis, axes.set_xlim) if which == "x" else (axes.yaxis, axes.set_ylim)
     line.set_label_text(axis.label)
+    if axis.scale == "hidden":
+        line.set_visible(False)
     if axis.scale == "category":
         line.set_ticks(range(len(axis.order)), [plain(name, LONGEST_NAME) for name in axis.order])
         line.set_tick_params(length=0)
@@ -184,8 +226,9 @@ def _set_axis(axes: Axes, which: str, axis: Axis) -> None:
         return
     if axis.scale == "log2":
         axes.set_xscale("log", base=2)
-        line.set_major_locator(FixedLocator(axis.ticks))
         line.set_minor_locator(NullLocator())
+    if axis.ticks:
+        line.set_major_locator(FixedLocator(axis.ticks))
         line.set_major_formatter("{x:g}")
     if axis.limits is not None:
         set_limits(*axis.limits)

@@ -4,22 +4,25 @@ import html
 import math
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import plotly.graph_objects as go
 from plotly.colors import get_colorscale
 from plotly.subplots import make_subplots
 
-from clipbert.viz.chart import Axis, Bars, Chart, Heat, Lines, Points, Reference, Row, Rule
-from clipbert.viz.style import OUTLINE, SIGNED, UNSIGNED, Theme, look, plain, text_on, theme_of
+from clipbert.viz.chart import Axis, Bars, Boxes, Chart, Heat, Lines, Picture, Points, Reference, Row, Rule, Scale
+from clipbert.viz.strip import data_url
+from clipbert.viz.style import BOX_EDGE, OUTLINE, SIGNED, UNSIGNED, Theme, look, panel_columns, plain, text_on, theme_of
 
 CONFIG: dict[str, Any] = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"format": "svg"}}
 """Plotly's settings for the page: the camera button saves SVG."""
 LONGEST_NAME = 28
 LINE = 76
 ROW_PIXELS = 30
+LYING_BAR_PIXELS = 48
 BARE_TOP = 24  # pixels above the axes, where a label may stand
-PANELS_IN_A_ROW, PANEL_PIXELS = 3, 190
+AXES_PIXELS, PANEL_PIXELS, PICTURE_PIXELS = 220, 190, 480
 
 
 def screen_figure(chart: Chart, *, theme: str = "light") -> go.Figure:
@@ -28,21 +31,7 @@ def screen_figure(chart: Chart, *, theme: str = "light") -> go.Figure:
     if chart.panels:
         return _panels(chart, colors)
     figure = go.Figure(layout=_layout(chart, colors))
-    for mark in chart.marks:
-        if isinstance(mark, Rule):
-            _draw_rule(figure, mark, colors)
-        elif isinstance(mark, Heat):
-            _draw_heat(figure, chart, mark, colors)
-        elif isinstance(mark, Reference):
-            figure.add_trace(_reference(mark, colors))
-        else:
-            for series, rows in chart.groups(mark):
-                if isinstance(mark, Bars):
-                    figure.add_trace(_bars(chart, mark, series, rows, colors))
-                elif isinstance(mark, Lines):
-                    figure.add_traces(_line(chart, mark, series, rows, colors))
-                else:
-                    figure.add_trace(_points(chart, mark, series, rows, colors))
+    _draw(_Place(figure, colors, _color_axes(chart, figure)), chart)
     return figure
 
 
@@ -58,31 +47,94 @@ def screen_html(chart: Chart, *, theme: str = "light") -> str:
     return screen_figure(chart, theme=theme).to_html(config=CONFIG, include_plotlyjs=True)
 
 
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where to draw, and in which colours."""
+
+    figure: go.Figure
+    colors: Theme
+    color_axes: dict[Scale, str]
+    panel: dict[str, Any] = field(default_factory=dict)
+    """"row" and "col" of one panel of several."""
+
+
+def _draw(place: _Place, chart: Chart) -> None:
+    figure, colors = place.figure, place.colors
+    for mark in chart.marks:
+        if isinstance(mark, Rule):
+            _draw_rule(figure, mark, colors)
+        elif isinstance(mark, Picture):
+            _draw_picture(place, mark)
+        elif isinstance(mark, Heat):
+            _draw_heat(place, chart, mark)
+        elif isinstance(mark, Boxes):
+            figure.add_trace(_boxes(mark, place.color_axes[mark.scale]), **place.panel)
+        elif isinstance(mark, Reference):
+            figure.add_trace(_reference(mark, colors))
+        else:
+            for series, rows in chart.groups(mark):
+                for trace in _traces(chart, mark, series, rows, colors):
+                    figure.add_trace(trace, **place.panel)
+
+
+def _traces(chart: Chart, mark: Bars | Lines | Points, series: str, rows: Sequence[Row], colors: Theme) -> Sequence[go.Bar | go.Scatter]:
+    if isinstance(mark, Lines):
+        return _line(chart, mark, series, rows, colors)
+    return [_bars(chart, mark, series, rows, colors) if isinstance(mark, Bars) else _points(chart, mark, series, rows, colors)]
+
+
 def _panels(chart: Chart, colors: Theme) -> go.Figure:
     names = chart.panel_names()
-    columns, layout = min(len(names), PANELS_IN_A_ROW), _layout(chart, colors)
+    columns, layout = panel_columns(len(names)), _layout(chart, colors)
     lines, above, x, y = math.ceil(len(names) / columns), layout["margin"]["t"], layout.pop("xaxis"), layout.pop("yaxis")
     figure = make_subplots(
-        lines, columns, subplot_titles=[_safe(name, LONGEST_NAME) for name in names], horizontal_spacing=0.04, vertical_spacing=0.16 / lines
-    )
-    layout |= {"height": above + 80 + PANEL_PIXELS * lines, "margin": layout["margin"] | {"t": above + 20, "b": 48}}
+        lines, columns, subplot_titles=[_safe(name, LONGEST_NAME) for name in names], vertical_spacing=0.16 / lines,
+        horizontal_spacing=0.04 if len(chart.scales) < 2 else 0.15,
+    )  # fmt: skip
+    inner = PICTURE_PIXELS // 2 if chart.picture else ROW_PIXELS * chart.y.num_lines or PANEL_PIXELS
+    layout |= {"height": above + 80 + inner * lines, "margin": layout["margin"] | {"t": above + 20, "b": 48}}
     figure.update_layout(layout)
     one = {"title": {}, "showticklabels": False}
     figure.update_xaxes(x | one | {"matches": "x"}).update_yaxes(y | one | {"matches": "y"})
     figure.update_xaxes(title=x["title"], row=lines, showticklabels=True).update_yaxes(title=y["title"], col=1, showticklabels=True)
+    color_axes = _color_axes(chart, figure)
     for n, name in enumerate(names):
-        part = chart.panel(name)
-        for mark in part.marks:
-            assert isinstance(mark, Lines)
-            for series, rows in part.groups(mark):
-                traces = _line(part, mark, series, rows, colors)
-                traces[-1].update(legendgroup=_safe(series), showlegend=n == 0)
-                figure.add_traces(traces, rows=n // columns + 1, cols=n % columns + 1)
+        _draw(_Place(figure, colors, color_axes, {"row": n // columns + 1, "col": n % columns + 1}), chart.panel(name))
+    _name_once(figure)
     return figure
 
 
+def _name_once(figure: go.Figure) -> None:
+    """In the legend, a series of several panels."""
+    met: set[str] = set()
+    traces: Any = figure.data
+    for trace in traces:
+        trace.update(legendgroup=trace.name, showlegend=bool(trace.name) and trace.name not in met)
+        met |= {trace.name} if trace.name else set()
+
+
+def _color_axes(chart: Chart, figure: go.Figure) -> dict[Scale, str]:
+    """Each scale's colours by the name that traces know, with its bar right of the last panel that it colours."""
+    names, found = chart.panel_names() if chart.panels else [], {}
+    for n, scale in enumerate(chart.scales, 1):
+        found[scale] = name = f"coloraxis{n if n > 1 else ''}"
+        bar: dict[str, Any] = {"title": {"text": _safe(scale.unit), "side": "right"}, "outlinewidth": 0, "thickness": 12}
+        if chart.y.scale == "hidden":
+            bar |= {"orientation": "h", "y": 0, "yanchor": "top", "title": {"text": _safe(scale.unit), "side": "bottom"}}
+        if names:
+            has = [panel for panel, name in enumerate(names) if scale in chart.panel(name).scales]
+            last = max(panel % panel_columns(len(names)) for panel in has)
+            bar |= {"x": figure.layout[f"xaxis{last + 1 if last else ''}"].domain[1] + 0.005, "xanchor": "left"}
+        colors = get_colorscale((SIGNED if scale.signed else UNSIGNED)[0])
+        figure.update_layout({name: {"cmin": scale.low, "cmax": scale.high, "colorscale": colors, "colorbar": bar}})
+    return found
+
+
 def _layout(chart: Chart, colors: Theme) -> dict[str, Any]:
-    num_rows, subtitle = len(chart.y.order), textwrap.wrap(plain(chart.subtitle), LINE)
+    subtitle = textwrap.wrap(plain(chart.subtitle), LINE)
+    inner = PICTURE_PIXELS if chart.picture else ROW_PIXELS * chart.y.num_lines + LYING_BAR_PIXELS * (chart.y.scale == "hidden") or AXES_PIXELS
+    bare = {"showgrid": False, "zeroline": False} if chart.picture else {}
+    upright = ({"autorange": "reversed"} if chart.y.order else {}) | ({"scaleanchor": "x"} if chart.picture else {})
     return {
         "title": {
             "text": _safe(chart.title, LINE), "x": 0, "yref": "container", "y": 1, "yanchor": "top", "pad": {"t": 6},
@@ -90,8 +142,8 @@ def _layout(chart: Chart, colors: Theme) -> dict[str, Any]:
         },
         "font": {"color": colors.text, "size": 12, "family": "system-ui, -apple-system, 'Segoe UI', sans-serif"},
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "template": "none", "separators": ".,",
-        "margin": {"l": 8, "r": 16, "t": 40 + 16 * len(subtitle), "b": 8}, "height": 120 + 16 * len(subtitle) + (ROW_PIXELS * num_rows or 220),
-        "xaxis": _axis(chart.x, colors), "yaxis": _axis(chart.y, colors) | ({"autorange": "reversed"} if num_rows else {}),
+        "margin": {"l": 8, "r": 16, "t": 40 + 16 * len(subtitle), "b": 8}, "height": 120 + 16 * len(subtitle) + inner,
+        "xaxis": _axis(chart.x, colors) | bare, "yaxis": _axis(chart.y, colors) | upright | bare,
         **({"yaxis2": _axis(chart.right, colors) | {"overlaying": "y", "side": "right", "showgrid": False}} if chart.right else {}),
         "barmode": "overlay", "bargap": 0.25, "hovermode": "closest", "showlegend": chart.has_legend,
         "legend": {"orientation": "h", "x": 0, "yref": "container", "y": 0, "yanchor": "bottom"},
@@ -100,15 +152,19 @@ def _layout(chart: Chart, colors: Theme) -> dict[str, Any]:
 
 
 def _axis(axis: Axis, colors: Theme) -> dict[str, Any]:
+    if axis.scale == "hidden":
+        return {"visible": False, "range": axis.limits}
     shown: dict[str, Any] = {
         "title": {"text": _safe(axis.label)}, "automargin": True, "gridcolor": colors.grid, "zerolinecolor": colors.faint, "linecolor": colors.faint,
-        "tickcolor": colors.faint,
+        "tickcolor": colors.faint, "constrain": "domain",
     }  # fmt: skip
     if axis.scale == "category":
         names = [_safe(name, LONGEST_NAME) for name in axis.order]
         return shown | {"tickvals": list(range(len(names))), "ticktext": names, "showgrid": False, "zeroline": False}
     if axis.scale == "log2":
-        shown |= {"type": "log", "tickvals": list(axis.ticks), "ticktext": [f"{tick:g}" for tick in axis.ticks]}
+        shown["type"] = "log"
+    if axis.ticks:
+        shown |= {"tickvals": list(axis.ticks), "ticktext": [f"{tick:g}" for tick in axis.ticks]}
     if axis.limits is not None:
         shown["range"] = [_coordinate(limit, axis) for limit in axis.limits]
     return shown
@@ -144,7 +200,7 @@ def _line(chart: Chart, mark: Lines, series: str, rows: Sequence[Row], colors: T
         return [line]
     around = go.Scatter(
         x=[*xs, *reversed(xs)], y=[*(row[mark.high] for row in rows), *(row[mark.low] for row in reversed(rows))], mode="lines", fill="toself",
-        fillcolor=color, opacity=0.25, line={"width": 0}, showlegend=False, legendgroup=_safe(series), **_hover(mark.hover, [*rows, *reversed(rows)]),
+        fillcolor=color, opacity=0.25, line={"width": 0}, showlegend=False, **_hover(mark.hover, [*rows, *reversed(rows)]),
     )  # fmt: skip
     return [around, line]
 
@@ -179,22 +235,45 @@ def _draw_rule(figure: go.Figure, mark: Rule, colors: Theme) -> None:
     )
 
 
-def _draw_heat(figure: go.Figure, chart: Chart, mark: Heat, colors: Theme) -> None:
+def _draw_heat(place: _Place, chart: Chart, mark: Heat) -> None:
     xs, ys = chart.x.positions(mark.rows, mark.x), chart.y.positions(mark.rows, mark.y)
     cells = {(x, y): row for x, y, row in zip(xs, ys, mark.rows, strict=True)}
     columns, lines = range(len(chart.x.order)), range(len(chart.y.order))
-    low, high = mark.limits
-    figure.add_trace(go.Heatmap(
-        x=list(columns), y=list(lines), z=[[cells[x, y][mark.value] for x in columns] for y in lines], zmin=low, zmax=high,
-        colorscale=get_colorscale((SIGNED if mark.signed else UNSIGNED)[0]), xgap=2, ygap=2,
-        colorbar={"title": {"text": _safe(mark.unit)}, "outlinewidth": 0, "thickness": 12},
+    place.figure.add_trace(go.Heatmap(
+        x=list(columns), y=list(lines), z=[[cells[x, y][mark.value] for x in columns] for y in lines], coloraxis=place.color_axes[mark.scale],
+        xgap=2, ygap=2,
         customdata=[[_hover_text(mark.hover, cells[x, y]) for x in columns] for y in lines], hovertemplate="%{customdata}<extra></extra>",
-    ))  # fmt: skip
+    ), **place.panel)  # fmt: skip
     for (x, y), row in cells.items():
-        color = text_on((row[mark.value] - low) / (high - low), signed=mark.signed)
-        figure.add_annotation(x=x, y=y, text=_safe(row[mark.text]), showarrow=False, font={"size": 11, "color": color})
+        if mark.text:
+            color = text_on(mark.scale.share(row[mark.value]), signed=mark.scale.signed)
+            place.figure.add_annotation(x=x, y=y, text=_safe(row[mark.text]), showarrow=False, font={"size": 11, "color": color}, **place.panel)
         if mark.outlined and row[mark.outlined]:
-            figure.add_shape(type="rect", x0=x - 0.46, x1=x + 0.46, y0=y - 0.44, y1=y + 0.44, line={"color": OUTLINE, "width": 4, "dash": "dot"})
+            place.figure.add_shape(
+                type="rect", x0=x - 0.46, x1=x + 0.46, y0=y - 0.44, y1=y + 0.44, line={"color": OUTLINE, "width": 4, "dash": "dot"}, **place.panel
+            )
+
+
+def _boxes(mark: Boxes, color_axis: str) -> go.Bar:
+    """Bars, since they have a place, a size, a colour and a text each, and are pointed at anywhere within."""
+    rows = mark.rows
+    inks = [text_on(mark.scale.share(row[mark.value]), signed=mark.scale.signed) for row in rows]
+    return go.Bar(
+        x=[(row["left"] + row["right"]) / 2 for row in rows], width=[row["right"] - row["left"] for row in rows],
+        base=[row["top"] for row in rows], y=[row["bottom"] - row["top"] for row in rows], showlegend=False,
+        marker={
+            "color": [row[mark.value] for row in rows], "coloraxis": color_axis, "opacity": mark.opacities(), "line": {"width": 1, "color": BOX_EDGE},
+        },
+        text=[_safe(row[mark.text]) for row in rows] if mark.text else None, textposition="inside", insidetextanchor="middle", textangle=0,
+        constraintext="none", textfont={"size": 12, "color": inks}, **_hover(mark.hover, rows),
+    )  # fmt: skip
+
+
+def _draw_picture(place: _Place, mark: Picture) -> None:
+    place.figure.add_layout_image(
+        source=data_url(mark.image, 88), x=0, y=0, sizex=mark.size[0], sizey=mark.size[1], xref="x", yref="y", sizing="stretch", layer="below",
+        **place.panel,
+    )  # fmt: skip
 
 
 def _coordinate(value: float, axis: Axis) -> float:

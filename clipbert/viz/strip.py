@@ -37,7 +37,7 @@ class SeenFrames:
         height, width = self.size
         side, own = side or self.frames.shape[-1], self.frames.shape[-1]
         shown = (max(1, round(width * side / own)), max(1, round(height * side / own)))
-        hatched = _hatching(side)
+        hatched = hatching(side)
         hatched.paste(frame_image(self.frames[clip_index, frame_index, :, :height, :width], shown))
         return hatched
 
@@ -94,7 +94,8 @@ def data_url(image: Image.Image, quality: int = 80) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg(image, quality)).decode()}"
 
 
-def _hatching(side: int) -> Image.Image:
+def hatching(side: int) -> Image.Image:
+    """A square of what stands for padding."""
     image = Image.new("RGB", (side, side), PAGE)
     draw = ImageDraw.Draw(image)
     for offset in range(-side, side, max(5, side // 28)):

@@ -29,6 +29,7 @@ LOOKS = (
     Look(("x", "X"), ("longdashdot", "dashdot")),
 )
 OUTLINE = "#D55E00"
+BOX_EDGE = "#808080"
 UNSIGNED = ("Cividis", "cividis")
 SIGNED = ("RdBu", "RdBu")  # negative red, positive blue, in both packages
 
@@ -79,6 +80,11 @@ def theme_of(name: str) -> Theme:
 
 def look(number: int) -> Look:
     return LOOKS[number % len(LOOKS)]
+
+
+def panel_columns(num_panels: int) -> int:
+    """Panels side by side: three, but four as two by two."""
+    return 2 if num_panels == 4 else min(num_panels, 3)
 
 
 def plain(text: str, limit: int = 0) -> str:

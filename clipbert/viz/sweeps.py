@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clipbert.aggregation import AGGREGATIONS, responsibility, soft_aggregate
 from clipbert.sweep import Spent, SweepRow
-from clipbert.viz.chart import Axis, Bars, Chart, Heat, Lines, Points, Row, percent_axis
+from clipbert.viz.chart import PERCENT, Axis, Bars, Chart, Heat, Lines, Points, Row, Scale, percent_axis
 from clipbert.viz.style import plain
 
 MEASURED, PAPER = "measured here", "the paper"
@@ -77,7 +77,7 @@ def ntest_matrix(sweep: Sequence[SweepRow], *, model: str, num_clips: int, aggre
     return Chart(
         "Answer by N_test and aggregation", model, f"outlined where it is not “{plain(chosen, 40)}” (N_test={num_clips}, {aggregation})", rows,
         Axis("aggregation", "category", AGGREGATIONS), Axis("N_test", "category", tuple(dict.fromkeys(row["N_test"] for row in rows))),
-        (Heat(rows, "aggregation", "N_test", "probability_percent", hover, "text", signed=False, unit="%", outlined="differs"),),
+        (Heat(rows, "aggregation", "N_test", "probability_percent", hover, "text", PERCENT, outlined="differs"),),
     )  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def pooling_heat(logits: Float[Tensor, "N K"], candidates: tuple[str, ...], *, s
     return Chart(
         "From clip logits to one", model, f"pooled: (1/β) log mean exp(β g) at β = {sharpness:g}", rows,
         Axis("", "category", tuple(candidates[j] for j in order)), Axis("", "category", tuple(name for name, _ in lines)),
-        (Heat(rows, "answer", "clip", "logit", hover, "text", signed=True, unit="logit"),),
+        (Heat(rows, "answer", "clip", "logit", hover, "text", Scale.of([row["logit"] for row in rows], signed=True, unit="logit")),),
     )  # fmt: skip
 
 
