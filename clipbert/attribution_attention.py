@@ -17,7 +17,7 @@ from clipbert.transformer import recorded_attention
 def last_attention(case: Inside) -> Float[Tensor, "R S"]:
     """What [CLS] attends to in the last layer, mean over heads."""
     with torch.no_grad():
-        return torch.stack([_own(case, _attended(case, clip)[1])[-1].mean(dim=0)[0] for clip in case.features])
+        return torch.stack([attention_maps(case, clip)[-1].mean(dim=0)[0] for clip in case.features])
 
 
 def rollout(case: Inside) -> Float[Tensor, "R S"]:
@@ -25,7 +25,7 @@ def rollout(case: Inside) -> Float[Tensor, "R S"]:
     rows = []
     with torch.no_grad():
         for clip in case.features:
-            maps = _own(case, _attended(case, clip)[1])
+            maps = attention_maps(case, clip)
             flow = torch.eye(maps[0].shape[-1], device=clip.device)
             for attention in maps:
                 flow = (attention.mean(dim=0) + torch.eye(len(flow), device=clip.device)) / 2 @ flow
@@ -44,6 +44,14 @@ def relevance(case: Inside) -> Float[Tensor, "R S"]:
             found = found + (attention * gradient).clamp(min=0).mean(dim=0).detach() @ found
         rows.append(found[0])
     return torch.stack(rows)
+
+
+def attention_maps(case: Inside, clip: Float[Tensor, "T h w D"]) -> list[Float[Tensor, "heads S S"]]:
+    """Each layer's, from every token to every other, of the explained text; the last h*w tokens are the cells.
+
+    Raises ValueError for a score that no attention leads to.
+    """
+    return _own(case, _attended(case, clip)[1])
 
 
 def _attended(case: Inside, clip: Float[Tensor, "T h w D"]) -> tuple[Float[Tensor, ""], list[Float[Tensor, "M heads S S"]]]:

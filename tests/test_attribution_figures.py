@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from clipbert.attention_heads import HeadAttention
 from clipbert.cell_grid import CellGrid
 from clipbert.faithfulness_curves import Faithfulness, measure
 from clipbert.types import Attribution
@@ -221,3 +222,16 @@ def test_strong_cells_hide_more_of_the_frame_than_weak_ones_and_heat_alone_hides
     for opacity, weakest, strongest in ((0.5, 0.125, 0.5), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)):
         bar = figures.screen_figure(figures.cell_overlay(cells(planted(0, 2, -3.0)), PIXELS, opacity=opacity)).data[0]
         assert (min(bar.marker.opacity), max(bar.marker.opacity)) == (weakest, strongest)
+
+
+def attended() -> HeadAttention:
+    to_image, to_text = torch.linspace(0.1, 0.6, 6).reshape(2, 3), torch.linspace(0, 1, 6).reshape(2, 3)
+    return HeadAttention(to_image, to_text, 1 - to_image, 1 - to_text, 1, "what colour?", "m")
+
+
+def test_heads_are_a_matrix_of_layers_for_each_direction_and_no_explanation() -> None:
+    chart = figures.attention_heads(attended())
+    assert chart.panel_names() == ["text to image", "image to text", "within text", "within image"] and "not an explanation" in chart.caption
+    drawn = figures.screen_figure(chart).data
+    assert len(drawn) == 4 and drawn[0].z[1][2] == pytest.approx(60) and {trace.coloraxis for trace in drawn} == {"coloraxis"}
+    assert chart.scales[0].low == 0 and chart.scales[0].high == 100

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_attribution_figures import PIXELS, cells, frames, measured, planted, words
+from test_attribution_figures import PIXELS, attended, cells, frames, measured, planted, words
 from test_cost import QUICK
 from test_cost import point as cost_point
 
@@ -76,6 +76,7 @@ CHARTS = {
     "words": figures.token_chips(replace(words(torch.ones(2), (EVIL, "b")), target=EVIL, value_function=EVIL, model=EVIL)),
     "cells": figures.cell_overlay(cells(planted(0, 0), target=EVIL, value_function=EVIL, model=EVIL), PIXELS),
     "two maps": figures.cell_comparison(cells(planted(0, 0), model=EVIL), cells(planted(0, 1), target=EVIL, model=EVIL), PIXELS),
+    "heads": figures.attention_heads(replace(attended(), text=EVIL, model=EVIL)),
     "ranks": figures.rank_histogram([1, 1, 3, 12], num_videos=20, model=EVIL),
 }  # fmt: skip
 NO_MODEL = ("timeline", "positions", "coverage", "gaps")

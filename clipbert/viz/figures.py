@@ -12,6 +12,7 @@ from clipbert.viz.cells import cell_comparison, cell_overlay
 from clipbert.viz.chart import Chart
 from clipbert.viz.costs import cost_breakdown, cost_panel
 from clipbert.viz.export import save, to_csv, to_table
+from clipbert.viz.heads import attention_heads
 from clipbert.viz.prints import print_bytes, print_figure
 from clipbert.viz.rankings import Ranked, rank_histogram, retrieval_ranking
 from clipbert.viz.sampling import (
@@ -39,6 +40,7 @@ __all__ = [
     "answer_bars",
     "answer_changes",
     "answer_over_clips",
+    "attention_heads",
     "cell_comparison",
     "cell_overlay",
     "clip_contributions",
