@@ -13,6 +13,9 @@ from torch import Tensor
 from clipbert.attribution_target import Inside
 from clipbert.transformer import recorded_attention
 
+UNSEEN = "blind to what goes past attention (a contrastive head, the pooled path of the model real)"
+"""To be said of every method that reads attention."""
+
 
 def last_attention(case: Inside) -> Float[Tensor, "R S"]:
     """What [CLS] attends to in the last layer, mean over heads."""

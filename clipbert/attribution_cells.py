@@ -11,7 +11,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from clipbert.attribution_attention import last_attention, relevance, rollout
+from clipbert.attribution_attention import UNSEEN, last_attention, relevance, rollout
 from clipbert.attribution_target import Inside, InsideMethod, Method, Values
 from clipbert.clip_score import ClipScore
 from clipbert.processing import resized
@@ -120,14 +120,18 @@ CELL_METHODS: dict[str, tuple[Method, InsideMethod]] = {
         cell_grad_cam,
     ),
     "cell_relevance": (
-        Method("cells", "relative", "1 forward and backward run a clip", False, "gradient x attention through all layers (Chefer 2021), unsigned"),
+        Method(
+            "cells", "relative", "1 forward and backward run a clip", False,
+            f"gradient x attention through all layers (Chefer 2021), unsigned; {UNSEEN}",
+        ),
         cell_relevance,
     ),
     "cell_rollout": (
-        Method("cells", "share", "1 transformer run a clip", False, "attention rolled out through all layers; the same for every answer"),
+        Method("cells", "share", "1 transformer run a clip", False, f"attention rolled out through all layers; the same for every answer; {UNSEEN}"),
         cell_rollout,
     ),
     "cell_attention": (
-        Method("cells", "share", "1 transformer run a clip", False, "what [CLS] attends to in the last layer: not an explanation"), cell_attention,
+        Method("cells", "share", "1 transformer run a clip", False, f"what [CLS] attends to in the last layer: not an explanation; {UNSEEN}"),
+        cell_attention,
     ),
 }  # fmt: skip

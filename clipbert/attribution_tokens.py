@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clipbert.attribution_attention import relevance
+from clipbert.attribution_attention import UNSEEN, relevance
 from clipbert.attribution_target import Inside, InsideMethod, Method, Values
 
 STEPS_AT_ONCE = 16
@@ -66,7 +66,10 @@ TOKEN_METHODS: dict[str, tuple[Method, InsideMethod]] = {
         token_integrated_gradients,
     ),
     "token_relevance": (
-        Method("tokens", "relative", "1 forward and backward run a clip", False, "gradient x attention through all layers (Chefer 2021), unsigned"),
+        Method(
+            "tokens", "relative", "1 forward and backward run a clip", False,
+            f"gradient x attention through all layers (Chefer 2021), unsigned; {UNSEEN}",
+        ),
         token_relevance,
     ),
 }  # fmt: skip

@@ -315,3 +315,8 @@ def test_every_method_says_what_it_is() -> None:
     assert set(METHODS) > set(INSIDE_METHODS) > set(CELL_METHODS) | set(TOKEN_METHODS)
     assert all(name.startswith(about.level.removesuffix("s")) and about.about and about.cost and about.unit for name, about in METHODS.items())
     assert "not an explanation" in METHODS["cell_attention"].about
+
+
+@pytest.mark.parametrize("method", ["cell_attention", "cell_rollout", "cell_relevance", "token_relevance"])
+def test_methods_that_read_attention_say_what_they_cannot_see(method: str) -> None:
+    assert "blind to what goes past attention (a contrastive head, the pooled path" in METHODS[method].about
