@@ -7,9 +7,9 @@ import gradio as gr
 
 from app.settings import sampling
 from app.shared import Shared, explained
-from clipbert.config import SamplingConfig
+from clipbert.checks import require_text
 from clipbert.results import answer_result, attribution_result, sample_result, sweep_result
-from clipbert.tasks import require_text
+from clipbert.sampling_config import SamplingConfig
 
 
 def endpoints(shared: Shared) -> None:

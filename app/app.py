@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parent.parent
-if __package__ in (None, ""):  # run as a script: the packages lie beside app/, whose own files would hide them
+if __name__ == "__main__":  # the packages lie beside app/, whose own files would hide them
     sys.path[0] = str(ROOT)
+    from clipbert.cli import main
+
+    sys.exit(main(["app", *sys.argv[1:]]))
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -30,7 +33,7 @@ from app.shared import Shared
 from app.state import Sessions
 from app.tabs import tabs
 from app.theme import banner_html, theme
-from clipbert.config import SamplingConfig
+from clipbert.sampling_config import SamplingConfig
 
 if TYPE_CHECKING:
     from clipbert.predict import Predictor
@@ -53,7 +56,9 @@ def build_app(predictor: "Predictor | Callable[[], Predictor]", *, examples: Pat
 
     engine = Engine(load, then=known.answer_all)
     shared = Shared(engine, Sessions(Path(get_upload_folder())), known)
-    with gr.Blocks(title="clipbert explorer", analytics_enabled=False, delete_cache=(3600, 86400)) as app:
+    app = gr.Blocks(title="clipbert explorer", analytics_enabled=False, delete_cache=(3600, 86400))
+    app.queue(default_concurrency_limit=1, max_size=32)  # while empty: afterwards it would describe every component anew
+    with app:
         shared.page = app
         gr.Markdown(INTRO, elem_id="title")
         gr.HTML(help_html(tabs()), elem_id="help", apply_default_css=False)
@@ -65,7 +70,7 @@ def build_app(predictor: "Predictor | Callable[[], Predictor]", *, examples: Pat
             with gr.Column(scale=9, min_width=320), gr.Tabs(elem_id="tabs") as shared.tabs:
                 for tab in tabs():
                     name = tab.__name__.rsplit(".", 1)[-1]
-                    with gr.Tab(tab.TITLE, id=name, elem_id=f"tab-{name}"):
+                    with gr.Tab(tab.TITLE, id=name, elem_id=f"tab-{name}") as shared.tab:
                         tab.build(shared)
         endpoints(shared)
         gallery_endpoints(shared)
@@ -90,7 +95,6 @@ def build_app(predictor: "Predictor | Callable[[], Predictor]", *, examples: Pat
             concurrency_limit=None,
         )
         app.unload(closed)
-    app.queue(default_concurrency_limit=1, max_size=32)
     return app
 
 
@@ -156,9 +160,3 @@ def _runs(process: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-if __name__ == "__main__":
-    from clipbert.cli import main
-
-    sys.exit(main(["app", *sys.argv[1:]]))

@@ -10,9 +10,9 @@ from PIL import Image
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clipbert.config import SamplingConfig
     from clipbert.edits import Footage
     from clipbert.predict import Predictor
+    from clipbert.sampling_config import SamplingConfig
     from clipbert.types import EncodedVideo, Prediction
 
 OPEN, CHOICE, MATCH = "Open question", "Multiple choice", "Caption match"

@@ -10,7 +10,6 @@ from app.links import READ_ADDRESS, read_link
 from app.preview import preview
 from app.shared import Shared, Updates, notice_html
 from app.state import Session
-from clipbert.source import source_of
 from clipbert.viz.style import clock
 
 LONG_SECONDS = 600
@@ -43,6 +42,8 @@ def video_chooser(shared: Shared) -> None:
     def own(session: Session, path: str | None) -> Updates:
         if path is None:
             return gone(session)
+        from clipbert.source import source_of
+
         source_of(path, None).timeline()
         session.choose(Path(path), Path(path).name)
         return show(session)
@@ -86,6 +87,8 @@ def advice(video: Path) -> list[str]:
 
     Raises VideoError.
     """
+    from clipbert.source import source_of
+
     found, source = [], source_of(video, None)
     if (seconds := source.timeline()[0].duration) > LONG_SECONDS:
         found.append(f"This video lasts {clock(seconds)}, and the clips see little of it: the Sampling tab tells how much.")

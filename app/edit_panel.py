@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -16,10 +16,11 @@ from app.pictures import Picture
 from app.shared import Shared, Updates, notice_html
 from app.state import Session
 from app.views import cards_to_drop_html
-from clipbert import edits
-from clipbert.edits import Footage
 
-Edit = Callable[[Footage], Footage]
+if TYPE_CHECKING:
+    from clipbert.edits import Footage
+
+Edit = Callable[["Footage"], "Footage"]
 ABOUT = (
     '<p class="soft">Pin an answer, change one thing, and see what becomes of it. To change the words or the settings, ask again while the answer is '
     "pinned.</p>"
@@ -88,14 +89,14 @@ class _EditPanel:
         given, on = self.controls, self.shared.on
         running = {"outputs": self.outputs, "notice": self.notice, "concurrency_id": "model", "show_progress_on": [self.state]}
         at_once = {"outputs": self.outputs, "notice": self.notice, "show_progress": "hidden"}
-        on(given.mirror.click, partial(self.edit, change=edits.mirrored), **running)
-        on(given.grey.click, partial(self.edit, change=edits.grey), **running)
+        on(given.mirror.click, self.mirrors, **running)
+        on(given.grey.click, self.greys, **running)
         on(given.trim.click, self.trims, [given.start, given.end], **running)
         on(given.freeze.click, self.freezes, [given.at], **running)
         on(given.shuffle.click, self.shuffles, **running)
         on(given.swap.click, self.swaps, [given.other], **running)
         on(given.upload.upload, self.uploads, [given.upload], **running)
-        on(given.reverse.click, partial(self.edit, change=edits.reversed_clips, same_because=ORDER_FREE), **at_once)
+        on(given.reverse.click, self.reverses, **at_once)
         on(self.cards.click, self.drops, **at_once)
 
     def edit(self, session: Session, change: Edit, same_because: str = "") -> Iterator[Updates]:
@@ -117,27 +118,55 @@ class _EditPanel:
                 else:
                     yield {self.state: f'<p class="state" role="status">after {asked.num_done}/{asked.num_planned} clips</p>'}
 
+    def mirrors(self, session: Session) -> Iterator[Updates]:
+        from clipbert.edits import mirrored
+
+        yield from self.edit(session, mirrored)
+
+    def greys(self, session: Session) -> Iterator[Updates]:
+        from clipbert.edits import grey
+
+        yield from self.edit(session, grey)
+
+    def reverses(self, session: Session) -> Iterator[Updates]:
+        from clipbert.edits import reversed_clips
+
+        yield from self.edit(session, reversed_clips, ORDER_FREE)
+
     def shuffles(self, session: Session) -> Iterator[Updates]:
-        yield from self.edit(session, edits.shuffled_frames, MEAN_FUSION if averages_frames(self.shared.engine.predictor()) else "")
+        from clipbert.edits import shuffled_frames
+
+        yield from self.edit(session, shuffled_frames, MEAN_FUSION if averages_frames(self.shared.engine.predictor()) else "")
 
     def trims(self, session: Session, start: float | None, end: float | None) -> Iterator[Updates]:
-        yield from self.edit(session, partial(edits.trimmed, start=_given(start), end=_given(end)))
+        from clipbert.edits import trimmed
+
+        yield from self.edit(session, partial(trimmed, start=_given(start), end=_given(end)))
 
     def freezes(self, session: Session, at: float | None) -> Iterator[Updates]:
-        yield from self.edit(session, partial(edits.frozen, seconds=_given(at)))
+        from clipbert.edits import frozen
+
+        yield from self.edit(session, partial(frozen, seconds=_given(at)))
 
     def swaps(self, session: Session, name: str | None) -> Iterator[Updates]:
         path = next((path for path, known in gallery_of(session).names.items() if known == name), None)
         if path is None:
             raise ValueError("choose the video to swap in first.")
-        yield from self.edit(session, partial(edits.swapped, video=path))
+        yield from self.swapped(session, path)
 
     def uploads(self, session: Session, path: str) -> Iterator[Updates]:
         session.uploads.add(Path(path))
-        yield from self.edit(session, partial(edits.swapped, video=path))
+        yield from self.swapped(session, Path(path))
+
+    def swapped(self, session: Session, path: Path) -> Iterator[Updates]:
+        from clipbert.edits import swapped
+
+        yield from self.edit(session, partial(swapped, video=path))
 
     def drops(self, session: Session, event: Any) -> Iterator[Updates]:
-        yield from self.edit(session, partial(edits.without_clip, index=int(event.clip)))
+        from clipbert.edits import without_clip
+
+        yield from self.edit(session, partial(without_clip, index=int(event.clip)))
 
     def pins(self, session: Session) -> Updates:
         versions = pinned(session.results.get("ask"))
@@ -171,9 +200,10 @@ class _EditPanel:
         return {self.box: gr.Column(visible=True), self.state: "", **drawn, **self.changed(session, versions)}
 
     def changed(self, session: Session, versions: Sequence[Version]) -> Updates:
+        from clipbert.edits import changes
         from clipbert.viz.figures import answer_changes
 
-        found = edits.changes(versions[0].asked.prediction, versions[-1].asked.prediction)
+        found = changes(versions[0].asked.prediction, versions[-1].asked.prediction)
         if len(versions) == 1 or not found:
             return self.bars.clear()
         made = ", then ".join(version.name for version in versions[1:])

@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import torch
-
 from app.asking import Asked
 from app.views import likeliest_html, percent
-from clipbert.edits import NO_CHANGE, Footage, changes
 
 if TYPE_CHECKING:
+    from clipbert.edits import Footage
     from clipbert.predict import Predictor
 
 MOST_VERSIONS = 20
@@ -28,8 +26,10 @@ class Version:
     same_because: str = ""
 
     @property
-    def footage(self) -> Footage:
+    def footage(self) -> "Footage":
         """The clips that the answer is of, pooled as it was."""
+        import torch
+
         shown, video = self.asked.footage, self.asked.video
         assert shown is not None and video is not None
         kept = tuple(clip for clip in shown.clips if any(torch.equal(clip.times, times) for times in video.times))
@@ -94,6 +94,8 @@ def history_html(versions: Sequence[Version]) -> str:
 
 
 def _told(before: Version, after: Version) -> str:
+    from clipbert.edits import NO_CHANGE, changes
+
     found = changes(before.asked.prediction, after.asked.prediction)
     if not found:
         return '<br><span class="soft">no answer can be given in both steps, so nothing can be compared</span>'

@@ -1,4 +1,4 @@
-"""The model behind the app, loaded in the background so that the page does not wait for it."""
+"""The model behind the app, loaded in the background so that the page does not wait for it, nor share the processor with it."""
 
 import logging
 import threading
@@ -10,19 +10,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 WAIT_SECONDS = 300
+HEAD_START_SECONDS = 8
 
 
 class Engine:
     """A predictor, now or soon.  `state` is "loading", "ready" or "failed"."""
 
     def __init__(self, load: "Callable[[], Predictor]", *, then: "Callable[[Predictor], None]") -> None:
-        """Start loading; `then` is called with the predictor, still in the background."""
-        self._load, self._then, self._done = load, then, threading.Event()
+        """Load when first waited for, as a page does once it is drawn, or else after HEAD_START_SECONDS.
+
+        `then` is called with the predictor, still in the background.
+        """
+        self._load, self._then, self._wanted, self._done = load, then, threading.Event(), threading.Event()
         self._predictor: Predictor | None = None
         self._reason = ""
         threading.Thread(target=self._run, name="load model", daemon=True).start()
 
     def _run(self) -> None:
+        self._wanted.wait(HEAD_START_SECONDS)
         try:
             self._predictor = self._load()
         except ValueError as error:
@@ -37,6 +42,7 @@ class Engine:
 
     def wait(self) -> None:
         """Return when the model is loaded or cannot be."""
+        self._wanted.set()
         self._done.wait(WAIT_SECONDS)
 
     @property

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from app.asking import MATCH, OPEN, Asked, Question, ask_stream
-from clipbert.data.footage import demo_videos, pan, photo, window
-from clipbert.video import Video
-from clipbert.viz.strip import frame_image
+from app.engine import HEAD_START_SECONDS
 
 if TYPE_CHECKING:
     from clipbert.predict import Predictor
@@ -39,10 +37,10 @@ class Example:
 
 
 class Examples:
-    """The examples, written to `folder` in the background, and their results once `answer_all` has run."""
+    """The examples, written to `folder` in the background when first waited for, and their results once `answer_all` has run."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self._wanted = folder, threading.Event()
         self._prepared: Future[tuple[Example, ...]] = Future()
         self._answered: dict[str, Asked] = {}
         self._finished = False
@@ -50,6 +48,7 @@ class Examples:
         threading.Thread(target=self._prepare, name="make examples", daemon=True).start()
 
     def _prepare(self) -> None:
+        self._wanted.wait(HEAD_START_SECONDS)
         try:
             self._prepared.set_result(_examples(self.folder))
         except Exception as error:  # noqa: BLE001  whoever asks for the examples is told
@@ -57,6 +56,7 @@ class Examples:
 
     def all(self) -> tuple[Example, ...]:
         """The examples, waited for.  Raises ValueError where their footage is missing."""
+        self._wanted.set()
         return self._prepared.result()
 
     def named(self, name: str) -> Example:
@@ -90,6 +90,8 @@ class Examples:
 
 def _examples(folder: Path) -> tuple[Example, ...]:
     """The examples, with files and posters that exist in `folder` afterwards."""
+    from clipbert.data.footage import demo_videos, pan, photo
+
     street, reel, car = demo_videos(folder / "made")
     long, gif = folder / "made" / "long.mp4", folder / "made" / "cat.gif"
     if not long.is_file():
@@ -111,6 +113,9 @@ def _examples(folder: Path) -> tuple[Example, ...]:
 
 def _kept(example: Example, folder: Path) -> Example:
     """The example with its file and its poster in `folder`, where the server may serve them from."""
+    from clipbert.video import Video
+    from clipbert.viz.strip import frame_image
+
     path = folder / f"{example.name}{example.path.suffix}"
     if not path.is_file():
         shutil.copyfile(example.path, path)
@@ -123,6 +128,8 @@ def _kept(example: Example, folder: Path) -> Example:
 
 
 def _portrait(path: Path) -> None:
+    from clipbert.data.footage import photo, window
+
     with Image.open(photo("chelsea.png")) as opened:
         cat = opened.convert("RGB")
     frames = [window(cat, step / 29, GIF_SIZE) for step in range(30)]

@@ -8,18 +8,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from PIL import Image, ImageOps
 
 from app.examples import Examples
 from app.state import Session
-from clipbert.retrieval import VideoIndex
-from clipbert.video import Video, VideoError
-from clipbert.viz.strip import data_url, frame_image, frame_image_within
 
 if TYPE_CHECKING:
-    from clipbert.config import SamplingConfig
     from clipbert.predict import Predictor
+    from clipbert.retrieval import VideoIndex
+    from clipbert.sampling_config import SamplingConfig
 
 LARGEST = 200  # videos
 POSTER_WIDTH, POSTER_QUALITY = 240, 70
@@ -52,7 +49,7 @@ class Gallery:
 
     names: dict[Path, str] = field(default_factory=dict)
     own: dict[Path, str] = field(default_factory=dict)
-    index: VideoIndex | None = None
+    index: "VideoIndex | None" = None
 
     def refresh(self, session: Session, examples: Examples) -> None:
         """List the examples (each file once), the session's own current video, and the videos added."""
@@ -70,6 +67,8 @@ class Gallery:
 
     def index_all(self, predictor: "Predictor", num_clips: int, sampling: "SamplingConfig") -> Iterator[Indexing]:
         """Read what the index lacks, one video after the other; other settings start it anew."""
+        from clipbert.retrieval import VideoIndex
+
         settings = {"num_clips": num_clips, **{name: getattr(sampling, name) for name in ("num_frames", "fps", "policy", "seed")}}
         index = self.index
         if index is None or index.settings != settings or index.predictor is not predictor:
@@ -91,6 +90,11 @@ def gallery_of(session: Session) -> Gallery:
 @lru_cache(maxsize=1024)
 def poster(path: Path) -> Poster:
     """Raises VideoError."""
+    import torch
+
+    from clipbert.video import Video, VideoError
+    from clipbert.viz.strip import data_url, frame_image, frame_image_within
+
     with Video.open(path) as video:
         duration = video.duration
         times = torch.tensor([duration * (n + 0.5) / PREVIEW_FRAMES for n in range(PREVIEW_FRAMES)], dtype=torch.float64)

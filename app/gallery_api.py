@@ -9,13 +9,8 @@ from app.api import endpoint
 from app.gallery import names_of
 from app.shared import Shared
 from app.table_results import committed, imported
-from clipbert.config import check_known
-from clipbert.cost import measure, sizes_up_to
-from clipbert.cost_settings import CostSettings
-from clipbert.per_clip import find_device
+from clipbert.checks import check_known, require_text
 from clipbert.results import cost_result, search_result, tables_result
-from clipbert.retrieval import VideoIndex
-from clipbert.tasks import require_text
 
 
 def gallery_endpoints(shared: Shared) -> None:
@@ -33,6 +28,8 @@ def gallery_endpoints(shared: Shared) -> None:
 
     def retrieve(videos: list[str], query: str, top_k: int = 10, num_clips: int = 4, aggregation: str = "lse") -> dict[str, Any]:
         """The videos ranked by how well they match a text: match score (log-odds), each clip's own, the best clip's start and end (s)."""
+        from clipbert.retrieval import VideoIndex
+
         require_text(query, "query")
         if not videos:
             raise ValueError("videos must hold at least one video, got none.")
@@ -50,6 +47,10 @@ def gallery_endpoints(shared: Shared) -> None:
 
     def cost(model: str = "small", largest: int = 16, batch_size: int = 8, repeats: int = 10) -> dict[str, Any]:
         """Time and memory of a training step on this machine, for N_train and T up to `largest` (Figure 5); model "small" or "paper"."""
+        from clipbert.cost import measure, sizes_up_to
+        from clipbert.cost_settings import CostSettings
+        from clipbert.per_clip import find_device
+
         check_known("model", model, ("small", "paper"))
         settings = CostSettings(model=model, batch_size=batch_size, repeats=repeats, device=find_device("auto").type)
         sizes = sizes_up_to(largest)

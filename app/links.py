@@ -8,9 +8,8 @@ from urllib.parse import parse_qs, urlencode
 
 from app.asking import MATCH, OPEN, Question
 from app.saving import MODES as TASKS  # a session's task -> what the page calls it
-from clipbert.aggregation import AGGREGATIONS
-from clipbert.config import SamplingConfig, check_known
-from clipbert.sampling import POLICIES
+from clipbert.checks import check_known
+from clipbert.sampling_config import AGGREGATIONS, POLICY_NAMES, SamplingConfig
 
 SETTINGS = {"n": "num_clips", "t": "num_frames", "fps": "fps", "policy": "policy", "aggregation": "aggregation", "seed": "seed"}
 KNOWN = ("video", "question", "text", "task", *SETTINGS, "model")
@@ -89,7 +88,7 @@ def _number(letter: str, value: str) -> Any:
 
 
 def _check(settings: Mapping[str, Any]) -> None:
-    check_known("policy of a link", settings.get("policy", "paper"), tuple(POLICIES))
+    check_known("policy of a link", settings.get("policy", "paper"), POLICY_NAMES)
     check_known("aggregation of a link", settings.get("aggregation", "lse"), AGGREGATIONS)
     replace(SamplingConfig(), **settings)
 

@@ -7,10 +7,6 @@ from typing import Any
 import av
 from PIL import Image
 
-from clipbert.source import content_hash, source_of
-from clipbert.video import Video
-from clipbert.viz.strip import frame_image_within
-
 PLAYABLE = {".mp4": ("h264", "vp9", "av1"), ".m4v": ("h264",), ".mov": ("h264",), ".webm": ("vp8", "vp9", "av1")}
 ENCODER = "libx264"
 LONGEST_SECONDS = 60
@@ -24,6 +20,8 @@ def preview(path: Path, folder: Path) -> Path | None:
 
     Raises VideoError.
     """
+    from clipbert.source import content_hash, source_of
+
     if _plays(path):
         return path
     timeline, _ = source_of(path, None).timeline()
@@ -51,6 +49,9 @@ def _plays(path: Path) -> bool:
 
 
 def _convert(path: Path, times: list[float], out: Path) -> None:
+    from clipbert.video import Video
+    from clipbert.viz.strip import frame_image_within
+
     with Video.open(path) as video, av.open(str(out), "w", options={"movflags": "faststart"}) as output:
         stream: Any = None
         for start in range(0, len(times), 32):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from app.gallery import Gallery, Indexing, poster
 from app.shared import explain
 from app.views import bar_row
-from clipbert.video import VideoError
 from clipbert.viz.style import clock, time_range
 
 if TYPE_CHECKING:
@@ -41,6 +40,8 @@ def gallery_html(gallery: Gallery) -> str:
 
 
 def _card(path: Path, name: str) -> str:
+    from clipbert.video import VideoError
+
     try:
         picture = poster(path)
     except VideoError as error:

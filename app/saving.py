@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.asking import CHOICE, FRAMES_SHOWN, MATCH, OPEN, Asked, Question, embedded
-from clipbert.config import SamplingConfig
+from clipbert.sampling_config import SamplingConfig
 
 if TYPE_CHECKING:
     from clipbert.predict import Predictor

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.sweeping import SIZES
-from clipbert.aggregation import AGGREGATIONS
-from clipbert.config import SamplingConfig
+from clipbert.sampling_config import AGGREGATIONS, SamplingConfig
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,9 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from clipbert.aggregation import AGGREGATIONS
-from clipbert.config import SamplingConfig
-from clipbert.sampling import POLICIES
+from clipbert.sampling_config import AGGREGATIONS, POLICY_NAMES, SamplingConfig
 
 MOST_CLIPS, MOST_FRAMES, LEAST_FPS, MOST_FPS = 32, 16, 0.25, 16  # of the sliders
 
@@ -29,7 +27,7 @@ def settings_accordion(defaults: SamplingConfig) -> list[Any]:
                 info="How densely a clip is sampled. A clip lasts T / fps seconds.",
             ),
             gr.Dropdown(
-                list(POLICIES), value=defaults.policy, label="Where clips lie (policy)", elem_id="policy",
+                list(POLICY_NAMES), value=defaults.policy, label="Where clips lie (policy)", elem_id="policy",
                 info="paper: spread evenly, one clip sits in the middle. official: as the original code. random: by the seed.",
             ),
             gr.Radio(

@@ -45,6 +45,7 @@ class Shared:
     mode: gr.Radio = field(init=False)
     texts: gr.Textbox = field(init=False)
     tabs: gr.Tabs = field(init=False)
+    tab: gr.Tab = field(init=False)  # the one being built
 
     def on(
         self,

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from clipbert.aggregation import AGGREGATIONS
-from clipbert.config import SamplingConfig
-from clipbert.sweep import Spent, SweepRow, sweep_rows
+from clipbert.sampling_config import AGGREGATIONS, SamplingConfig
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from clipbert.predict import Predictor
+    from clipbert.sweep import Spent, SweepRow
 
 SIZES = (1, 2, 4, 8, 16)
 
@@ -26,14 +25,16 @@ class Sweep:
     question: str
     model: str
     candidates: tuple[str, ...]
-    logits: dict[int, Tensor]
+    logits: "dict[int, Tensor]"
     """N_test -> float[N, K]"""
     note: str
     planned: tuple[int, ...]
-    spent: dict[int, Spent] = field(default_factory=dict)
+    spent: "dict[int, Spent]" = field(default_factory=dict)
 
-    def rows(self) -> list[SweepRow]:
+    def rows(self) -> "list[SweepRow]":
         """The answer and its probability at each N_test and aggregation."""
+        from clipbert.sweep import sweep_rows
+
         return sweep_rows(self.logits, self.candidates)
 
     @property
@@ -50,6 +51,8 @@ def sweep_stream(
     predictor: "Predictor", video: Path, question: str, choices: Sequence[str] | None, wanted: SamplingConfig, sizes: Sequence[int]
 ) -> Iterator[Sweep]:
     """The sweep after each N_test; under policies that nest each one only adds the clips that the ones before lacked."""
+    from clipbert.sweep import Spent
+
     sweep, seen = Sweep(question, predictor.model.name, (), {}, "", tuple(sizes)), set[str]()
     for k, size in enumerate(sizes, 1):
         start = time.perf_counter()
@@ -80,7 +83,7 @@ def matrix_html(sweep: Sweep, *, num_clips: int, aggregation: str) -> str:
     )
 
 
-def _cell(row: SweepRow, chosen: str, is_setting: bool) -> str:
+def _cell(row: "SweepRow", chosen: str, is_setting: bool) -> str:
     differs = row.answer != chosen
     about = f"N_test {row.num_clips}, {row.aggregation}: {row.answer}, {100 * row.score:.0f} %" + ", differs" * differs
     return (

@@ -4,14 +4,18 @@ import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from clipbert.sampling import RANDOM_POLICIES, ClipTimes, coverage, sample_clips
-from clipbert.types import Timeline
+from clipbert.sampling_config import RANDOM_POLICIES
 from clipbert.viz.style import clock, time_range
 
-Lanes = Mapping[str, Sequence[ClipTimes]]
+if TYPE_CHECKING:
+    from clipbert.sampling import ClipTimes
+    from clipbert.types import Timeline
+
+Lanes = Mapping[str, Sequence["ClipTimes"]]
 SHOWN = ("paper", "official", "centered", "stratified", "random", "dense", "nested")
 NUM_SEEDS = 3
 MAX_STEPS = 8  # labels on the time axis
@@ -28,7 +32,7 @@ def lane_name(policy: str, seed: int) -> str:
     return f"{policy}, seed {seed}" if policy in RANDOM_POLICIES else policy
 
 
-def policy_lanes(timeline: Timeline, *, num_clips: int, num_frames: int, fps: float, policy: str, seed: int) -> dict[str, tuple[ClipTimes, ...]]:
+def policy_lanes(timeline: "Timeline", *, num_clips: int, num_frames: int, fps: float, policy: str, seed: int) -> "dict[str, tuple[ClipTimes, ...]]":
     """The clips of the chosen policy, first, and of SHOWN; random ones for NUM_SEEDS seeds, "dense" with its 16 clips."""
     lanes: dict[str, tuple[ClipTimes, ...]] = {}
     for name in (policy, *(other for other in SHOWN if other != policy)):
@@ -38,14 +42,16 @@ def policy_lanes(timeline: Timeline, *, num_clips: int, num_frames: int, fps: fl
     return lanes
 
 
-def _sample(timeline: Timeline, num_clips: int, num_frames: int, fps: float, policy: str, seed: int) -> tuple[ClipTimes, ...]:
+def _sample(timeline: "Timeline", num_clips: int, num_frames: int, fps: float, policy: str, seed: int) -> "tuple[ClipTimes, ...]":
     import torch
+
+    from clipbert.sampling import sample_clips
 
     generator = torch.Generator().manual_seed(seed)
     return sample_clips(timeline, num_clips=num_clips, num_frames=num_frames, fps=fps, policy=policy, generator=generator)
 
 
-def timeline_html(lanes: Lanes, timeline: Timeline, *, chosen: str) -> str:
+def timeline_html(lanes: Lanes, timeline: "Timeline", *, chosen: str) -> str:
     """The lanes over the seconds of the video; the lane `chosen` is marked."""
     step = _step(timeline.duration)
     marks = [k * step for k in range(int(timeline.duration / step) + 1)]
@@ -61,7 +67,9 @@ def timeline_html(lanes: Lanes, timeline: Timeline, *, chosen: str) -> str:
     )
 
 
-def _lane(name: str, clips: Sequence[ClipTimes], timeline: Timeline, chosen: bool) -> str:
+def _lane(name: str, clips: "Sequence[ClipTimes]", timeline: "Timeline", chosen: bool) -> str:
+    from clipbert.sampling import coverage
+
     seen, duration = coverage(clips, timeline), timeline.duration
     about = f"{name}{' (chosen)' if chosen else ''}: {len(clips)} clips cover {100 * seen.fraction:.0f} % of the video"
     about += f", largest gap {seen.largest_gap_seconds:.1f} seconds"
@@ -74,7 +82,7 @@ def _lane(name: str, clips: Sequence[ClipTimes], timeline: Timeline, chosen: boo
     )
 
 
-def _clip(lane: str, n: int, clip: ClipTimes, num_clips: int, duration: float) -> str:
+def _clip(lane: str, n: int, clip: "ClipTimes", num_clips: int, duration: float) -> str:
     left, width = 100 * clip.start / duration, 100 * (clip.end - clip.start) / duration
     return (
         f'<button type="button" class="clip" tabindex="-1" data-lane="{html.escape(lane)}" data-clip="{n}" '
@@ -82,7 +90,7 @@ def _clip(lane: str, n: int, clip: ClipTimes, num_clips: int, duration: float) -
     )
 
 
-def describe(lane: str, n: int, clip: ClipTimes, num_clips: int) -> str:
+def describe(lane: str, n: int, clip: "ClipTimes", num_clips: int) -> str:
     """One sentence on a clip: where it lies and which source frames the model is fed."""
     frames = ", ".join(f"{index} at {float(time):.2f} s" for index, time in zip(clip.frame_index.tolist(), clip.times, strict=True))
     shortened = "; shortened: it would reach past the end" * clip.shortened
@@ -111,8 +119,10 @@ class Counts:
     """Visual tokens through the transformer for one question: clips times cells."""
 
 
-def count(clips: Sequence[ClipTimes], timeline: Timeline, *, num_frames: int, fps: float, num_cells: int) -> Counts:
+def count(clips: "Sequence[ClipTimes]", timeline: "Timeline", *, num_frames: int, fps: float, num_cells: int) -> Counts:
     """What `clips` cost and leave out."""
+    from clipbert.sampling import coverage
+
     seen = coverage(clips, timeline)
     indices = [int(i) for clip in clips for i in clip.frame_index]
     percent, gap = 100 * seen.fraction, seen.largest_gap_seconds
@@ -142,8 +152,10 @@ def counts_html(counts: Counts) -> str:
     return '<dl class="counts">' + "".join(f"<div><dd>{number}</dd><dt>{html.escape(what)}</dt></div>" for number, what in items) + "</dl>"
 
 
-def warnings(clips: Sequence[ClipTimes], timeline: Timeline, *, num_frames: int, fps: float, policy: str) -> list[str]:
+def warnings(clips: "Sequence[ClipTimes]", timeline: "Timeline", *, num_frames: int, fps: float, policy: str) -> list[str]:
     """Sentences on what of the settings does not suit the video."""
+    from clipbert.sampling import coverage
+
     found, length = [], num_frames / fps
     if length > timeline.duration:
         rule = "the last frame is repeated" if policy.startswith(("official", "paper", "dense", "nested")) else "clips are shortened to the video"
@@ -166,7 +178,7 @@ def warnings_html(sentences: Sequence[str]) -> str:
     return "".join(f'<span class="chip">{html.escape(sentence)}</span>' for sentence in sentences)
 
 
-def clip_rows(lanes: Lanes, timeline: Timeline) -> list[dict[str, float | int | str]]:
+def clip_rows(lanes: Lanes, timeline: "Timeline") -> list[dict[str, float | int | str]]:
     """A row for each frame fed, with its presentation tick: what the table and the CSV hold."""
     return [
         {
@@ -177,6 +189,6 @@ def clip_rows(lanes: Lanes, timeline: Timeline) -> list[dict[str, float | int | 
     ]  # fmt: skip
 
 
-def clip_title(lane: str, n: int, clip: ClipTimes) -> str:
+def clip_title(lane: str, n: int, clip: "ClipTimes") -> str:
     """A clip's name for a person."""
     return f"{lane}, clip {n + 1} · {time_range(clip.start, clip.end)}"

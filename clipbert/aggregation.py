@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-AGGREGATIONS = ("mean", "max", "lse")
+from clipbert.sampling_config import AGGREGATIONS
+
 MAX_EXACT_CLIPS = 16
 NUM_PERMUTATIONS = 200
 UNDERFLOW = 1e-280  # of a sum of exponentials, below which it is taken apart

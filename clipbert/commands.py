@@ -21,7 +21,8 @@ def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
 
 def load_predictor(args: argparse.Namespace) -> Any:
     quiet_loading()
-    from clipbert.predict import Predictor, model_folder
+    from clipbert.bundled import model_folder
+    from clipbert.predict import Predictor
 
     model_folder(args.model)
     return Predictor.from_pretrained(args.model, device=args.device, dtype=args.dtype)
@@ -196,16 +197,27 @@ def app(args: argparse.Namespace) -> Command:
         raise ValueError("the explorer is part of the source checkout, not of the installed package; clone the repository and run make app there.")
     if args.auth is not None and not all(args.auth.partition(":")):
         raise ValueError(f"--auth must be USER:PASSWORD, got {args.auth!r}.")
-    from clipbert.predict import model_folder
+    from clipbert.bundled import model_folder
 
     model_folder(args.model)
     sys.path.insert(0, str(root))
-    serve = importlib.import_module("app.app").serve
-    serve(
+    _import_app(with_mcp=args.mcp).serve(
         lambda: load_predictor(args), host=args.host, port=args.port, share=args.share, auth=tuple(args.auth.split(":", 1)) if args.auth else None,
         max_file_size=args.max_file_size, mcp=args.mcp,
     )  # fmt: skip
     return {}, lambda _: None
+
+
+def _import_app(*, with_mcp: bool) -> Any:
+    """The module app.app.  Gradio imports mcp where it finds it, for about a second; unless it is asked for, it does not find it."""
+    hidden = not with_mcp and "mcp" not in sys.modules
+    if hidden:
+        sys.modules["mcp"] = None  # pyright: ignore[reportArgumentType]
+    try:
+        return importlib.import_module("app.app")
+    finally:
+        if hidden:
+            del sys.modules["mcp"]
 
 
 def cost_options(parser: argparse.ArgumentParser) -> None:

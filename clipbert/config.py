@@ -1,25 +1,22 @@
 """What defines a model (`ClipBertConfig`) and what defines how it looks at a video (`SamplingConfig`)."""
 
 import difflib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+
+from clipbert.checks import check_known
+from clipbert.sampling_config import SamplingConfig
+
+__all__ = ["ClipBertConfig", "HeadConfig", "SamplingConfig", "check_known"]
 
 HEAD_KINDS = ("classifier", "multiple_choice", "retrieval", "regression", "contrastive")
 EFFICIENTNETS = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 BACKBONES = ("resnet50-grid", *EFFICIENTNETS, "auto")
 GRID_ENCODERS = ("conv-pool", "linear")
 TEMPORAL_FUSIONS = ("mean", "conv3d", "conv2plus1d")
-
-
-def check_known(name: str, value: str, known: tuple[str, ...]) -> None:
-    """Raise ValueError that names the nearest known value unless `value` is known."""
-    if value not in known:
-        near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}{hint}")
 
 
 @dataclass(frozen=True)
@@ -150,31 +147,3 @@ def _as_head(head: "HeadConfig | dict[str, Any]") -> HeadConfig:
     for key in head:
         check_known("setting of a head", key, tuple(known))
     return HeadConfig(**head)
-
-
-@dataclass(frozen=True)
-class SamplingConfig:
-    """How a video is looked at; saved with the processor, since it belongs to every reported number."""
-
-    num_clips: int = 16
-    """N_test: clips per video at inference."""
-    num_frames: int = 2
-    """T: frames per clip."""
-    fps: float = 2.0
-    """A clip lasts num_frames / fps seconds."""
-    policy: str = "paper"
-    """Where clips lie; one of clipbert.sampling.POLICIES."""
-    aggregation: str = "lse"
-    """How clip logits are pooled; one of clipbert.aggregation.AGGREGATIONS."""
-    seed: int = field(default=0)
-    """Of the random policies."""
-
-    def __post_init__(self) -> None:
-        for name, low, high in (("num_clips", 1, 256), ("num_frames", 1, 256)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-                raise ValueError(f"{name} must be a whole number between {low} and {high}, got {value!r}.")
-        if not 0 < self.fps <= 1000:
-            raise ValueError(f"fps must be above 0 and at most 1000 frames a second, got {self.fps}.")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed must be between 0 and 2**63 - 1, got {self.seed}.")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from clipbert.bundled import model_folder
 from clipbert.config import ClipBertConfig, HeadConfig, check_known
 from clipbert.model import ClipBertForSequenceClassification
-from clipbert.predict import model_folder
 from clipbert.tasks import TASKS
 
 SMALL = ClipBertConfig(

@@ -8,8 +8,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from clipbert.bundled import MODELS
+
 PACKAGES = ("torch", "transformers", "av", "decord", "gradio", "jupyterlab", "ipywidgets", "plotly", "matplotlib", "captum", "deepspeed")
-MODELS = Path(__file__).parent / "models"
 
 
 def examine() -> dict[str, str]:

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from clipbert.aggregation import AGGREGATIONS, aggregate, shapley
+from clipbert.bundled import model_folder
 from clipbert.caches import Cache
 from clipbert.config import ClipBertConfig, check_known
 from clipbert.encoding import VideoEncoder
@@ -25,9 +26,6 @@ from clipbert.processing import ClipBertProcessor
 from clipbert.sweep import SweepRow, sweep_rows
 from clipbert.tasks import TASKS, check_choices, require_text
 from clipbert.types import EncodedVideo, Prediction
-
-MODELS = Path(__file__).parent / "models"
-BUNDLED = ("real", "synthetic")
 
 
 class Predictor(VideoEncoder):
@@ -240,15 +238,3 @@ class Predictor(VideoEncoder):
                 total = len(pieces.pieces) + len(pieces.cut)
                 notices.append(f"the text is cut: {len(pieces.cut)} of its {total} pieces were not read, from {pieces.cut[0]!r} on")
         return tuple(notices)
-
-
-def model_folder(name: str | Path) -> Path:
-    """The folder of a bundled model's name or of a path.
-
-    Raises ValueError, with what would do, for anything else.
-    """
-    bundled = [m for m in BUNDLED if (MODELS / m / "config.json").is_file()]
-    folder = MODELS / str(name) if str(name) in bundled else Path(name)
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"no model {str(name)!r}: give {' or '.join(bundled)}, or a folder with config.json, processor.json and model.safetensors.")
-    return folder

@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from clipbert.bundled import BUNDLED
 from clipbert.encoding import Progress
 from clipbert.index_file import Entry, IndexReport, read_index, videos_below, write_index
-from clipbert.predict import BUNDLED, Predictor
+from clipbert.predict import Predictor
 from clipbert.source import content_hash, digest
 from clipbert.tasks import require_text
 from clipbert.types import EncodedVideo

@@ -138,7 +138,6 @@ POLICIES: dict[str, Callable[[Timeline, int, int, float, torch.Generator | None]
     "nested": nested,
 }
 """What `--policy` may be; "dense" is `official` at every training step, where N=16 is the baseline of the paper's Table 4."""
-RANDOM_POLICIES = ("random", "official-random", "stratified")
 
 
 def official_clip(timeline: Timeline, clip_index: float | int, num_clips: int, *, num_frames: int, fps: float | int) -> ClipTimes:

@@ -14,12 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clipbert.aggregation import aggregate
-
-
-def require_text(text: str, name: str) -> str:
-    if not text.strip():
-        raise ValueError(f"the {name} is empty; write at least one word.")
-    return text.strip()
+from clipbert.checks import require_text
 
 
 def check_choices(choices: Sequence[str]) -> list[str]:

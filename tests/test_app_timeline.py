@@ -9,7 +9,8 @@ from videos import write_video
 
 from app.clip_card import clip_card, write_reel
 from app.timeline import clip_rows, count, counts_html, lane_name, num_cells, policy_lanes, timeline_html, warnings
-from clipbert.sampling import RANDOM_POLICIES, sample_clips
+from clipbert.sampling import sample_clips
+from clipbert.sampling_config import RANDOM_POLICIES
 from clipbert.source import source_of
 from clipbert.types import Timeline
 

@@ -27,13 +27,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clipbert.aggregation import aggregate
+from clipbert.bundled import model_folder
 from clipbert.config import SamplingConfig
 from clipbert.data.dataset import group_by_video
 from clipbert.data.examples import read_examples
 from clipbert.data.rows import Example
 from clipbert.data.video_store import VideoStore, open_store
 from clipbert.model import ClipBertForSequenceClassification
-from clipbert.predict import Predictor, model_folder
+from clipbert.predict import Predictor
 from clipbert.processing import VOCABULARY, ClipBertProcessor
 from train.bootstrap import interval_of_gain, reciprocal_ranks
 from train.command import exit_code

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from clipbert.config import SamplingConfig
-from clipbert.sampling import RANDOM_POLICIES
+from clipbert.sampling_config import RANDOM_POLICIES
 from train import strict_yaml
 from train.sections import ClipSettings, EngineSettings, ModelSettings, OptimizerSettings, RunSettings, SourceSettings
 

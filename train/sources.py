@@ -30,7 +30,7 @@ from clipbert.data.seeds import derived_seed
 from clipbert.data.video_store import open_store
 from clipbert.data.views import Views
 from clipbert.processing import ClipBertProcessor
-from clipbert.sampling import RANDOM_POLICIES
+from clipbert.sampling_config import RANDOM_POLICIES
 from clipbert.tasks import TASKS
 from train.grids import GridDataset
 from train.sections import CLASSIFIERS, SourceSettings

@@ -19,8 +19,7 @@ from app.settings import sampling
 from app.shared import Shared, Updates, notice_html
 from app.state import Session
 from app.views import CLICK_SECONDS, answer_html, cards_html, pieces_html, planned_html
-from clipbert.edits import footage
-from clipbert.tasks import require_text
+from clipbert.checks import require_text
 
 TITLE, PLACE = "Ask", 1
 FIRST_ANSWER_SECONDS = 120
@@ -101,6 +100,8 @@ class _Answer:
         on(self.cards.click, self.seek, outputs=[shared.player], **quiet)
 
     def run(self, session: Session, how: str, text: str, listed: str, *settings: Any) -> Iterator[Updates]:
+        from clipbert.edits import footage
+
         session.stop.clear()
         wanted, question, path = sampling(settings), _question(how, text, listed), session.current_video()
         yield (

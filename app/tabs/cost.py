@@ -5,18 +5,18 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from app.pictures import Picture, save_buttons
 from app.shared import Shared, Updates
 from app.state import Session
-from clipbert.cost import SIZES, CostPoint, measure, panels, sizes_up_to
-from clipbert.cost_settings import CostSettings
-from clipbert.per_clip import find_device
 from clipbert.results import cost_result
-from clipbert.viz.figures import cost_breakdown, cost_panel
+
+if TYPE_CHECKING:
+    from clipbert.cost import CostPoint
+    from clipbert.cost_settings import CostSettings
 
 TITLE, PLACE = "Cost", 6
 MODELS = [("Small: 0.3 million parameters", "small"), ("The paper's sizes: much memory, and slow without a GPU", "paper")]
@@ -34,7 +34,7 @@ def build(shared: Shared) -> None:
         model = gr.Radio(MODELS, value="small", label="Model", elem_id="cost-model")
         batch = gr.Slider(1, 16, 8, step=1, precision=0, label="Batch (videos)", info="The paper: 8.", elem_id="cost-batch")
     with gr.Row():
-        largest = gr.Radio([str(size) for size in SIZES[2:]], value="16", label="Up to N_train and T of", elem_id="cost-largest")
+        largest = gr.Radio(["4", "8", "16"], value="16", label="Up to N_train and T of", elem_id="cost-largest")
         repeats = gr.Slider(1, 20, 5, step=1, precision=0, label="Passes that count", elem_id="cost-repeats")
     with gr.Row():
         go = gr.Button("Measure", variant="primary", elem_id="cost-go")
@@ -52,6 +52,10 @@ def build(shared: Shared) -> None:
         save_buttons(shared, "cost", notice, {"csv": _write_csv, "json": _write_json})
 
     def run(session: Session, name: str, batch_size: int, largest: str, repeats: int) -> Iterator[Updates]:
+        from clipbert.cost import measure, sizes_up_to
+        from clipbert.cost_settings import CostSettings
+        from clipbert.per_clip import find_device
+
         session.stop.clear()
         settings = CostSettings(model=name, batch_size=batch_size, repeats=repeats, device=find_device("auto").type)
         sizes = sizes_up_to(int(largest))
@@ -66,7 +70,10 @@ def build(shared: Shared) -> None:
         told = stopped if len(points) < total else _progress(total, total, time.perf_counter() - start)
         yield {state: told + _failed(points), saving: gr.Column(visible=bool(points))}
 
-    def drawn(session: Session, settings: CostSettings, points: list[CostPoint]) -> Updates:
+    def drawn(session: Session, settings: "CostSettings", points: "list[CostPoint]") -> Updates:
+        from clipbert.cost import panels
+        from clipbert.viz.figures import cost_breakdown, cost_panel
+
         shown = [panel for panel in panels(points) if any(getattr(point, panel.y) for point in panel.points)]
         name = f"{settings.model}, random weights"
         charts = {panel.letter: cost_panel(panel, model=name) for panel in shown}
@@ -88,7 +95,7 @@ def _progress(done: int, total: int, seconds: float) -> str:
     return f'<p class="state" role="status">{bar}{done}/{total} points, {seconds:.0f} s</p>'
 
 
-def _failed(points: list[CostPoint]) -> str:
+def _failed(points: "list[CostPoint]") -> str:
     return "".join(
         f'<p class="soft">N_train={point.settings.num_clips}, T={point.settings.num_frames}: {point.error}</p>' for point in points if point.error
     )

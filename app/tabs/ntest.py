@@ -13,9 +13,8 @@ from app.settings import sampling
 from app.shared import Shared, Updates
 from app.state import Session
 from app.sweeping import SIZES, Sweep, matrix_html, sizes_with, sweep_stream
-from clipbert.aggregation import AGGREGATIONS
-from clipbert.sampling import POLICIES
-from clipbert.tasks import require_text
+from clipbert.checks import require_text
+from clipbert.sampling_config import AGGREGATIONS, POLICY_NAMES
 
 if TYPE_CHECKING:
     from clipbert.viz.figures import Chart
@@ -141,7 +140,7 @@ def _policies(shared: Shared, question: gr.Textbox, listed: gr.Textbox) -> None:
     """The same question at every N_test under each of the sampling policies chosen, a panel each."""
     with gr.Accordion("The same under other sampling policies", open=False, elem_id="policies"):
         notice = gr.HTML(elem_id="policies-notice")
-        wanted = gr.CheckboxGroup(list(POLICIES), value=list(COMPARED), label="Policies", elem_id="policies-wanted")
+        wanted = gr.CheckboxGroup(list(POLICY_NAMES), value=list(COMPARED), label="Policies", elem_id="policies-wanted")
         with gr.Row():
             run, stop = gr.Button("Compare", variant="primary", elem_id="policies-compare"), gr.Button("Stop", elem_id="policies-stop")
         said = gr.HTML(elem_id="policies-said")

@@ -16,13 +16,12 @@ from app.settings import sampling
 from app.shared import Shared, Updates
 from app.state import Session
 from app.tabs.retrieve_measure import chosen_video, measure_section
+from clipbert.checks import require_text
 from clipbert.results import search_result
-from clipbert.tasks import require_text
-from clipbert.viz.figures import Ranked, retrieval_ranking
 
 if TYPE_CHECKING:
-    from clipbert.config import SamplingConfig
     from clipbert.retrieval import Ranking
+    from clipbert.sampling_config import SamplingConfig
 
 TITLE, PLACE = "Retrieve", 5
 SENTENCE, PARAGRAPH, CAPTIONS = "Find a video by a sentence", "… by a paragraph", "Find the caption of the current video"
@@ -159,6 +158,8 @@ class _Results:
         yield self.finished(session, gallery, text, ranking)
 
     def finished(self, session: Session, gallery: Gallery, text: str, ranking: "Ranking") -> Updates:
+        from clipbert.viz.figures import Ranked, retrieval_ranking
+
         assert gallery.index is not None
         result = search_result(gallery.index, text, ranking.hits, {str(path): name for path, name in gallery.names.items()})
         session.kept["retrieve"] = result | {"partial": ranking.partial}

@@ -6,20 +6,22 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from torch import Tensor
 
 from app.gallery import gallery_of
-from app.ground_truth import Pairs, judged, read_pairs, score_all, sliced, synthetic_pairs
 from app.pictures import Picture, save_buttons
 from app.preview import preview
 from app.retrieval_views import gallery_html, indexing_html, metrics_html, slices_html, why_html
 from app.settings import sampling
 from app.shared import Shared, Updates, notice_html
 from app.state import Session
-from clipbert.viz.figures import rank_histogram
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from app.ground_truth import Pairs
 
 PLACES = ("its video", "the first")
 EXPLAIN = """(caption) => setTimeout(() => {
@@ -50,6 +52,8 @@ def measure_section(shared: Shared, num_clips: gr.Slider, gallery_view: gr.HTML)
         measured = _Measured(shared, state, notice)
 
     def from_file(session: Session, path: str | None, clips: int, *settings: Any) -> Iterator[Updates]:
+        from app.ground_truth import read_pairs
+
         if path is None:
             return
         session.uploads.add(Path(path))
@@ -58,6 +62,8 @@ def measure_section(shared: Shared, num_clips: gr.Slider, gallery_view: gr.HTML)
         yield from measured.run(session, read_pairs(Path(path), gallery), clips, settings)
 
     def synthetic(session: Session, wanted: int, clips: int, *settings: Any) -> Iterator[Updates]:
+        from app.ground_truth import synthetic_pairs
+
         gallery = gallery_of(session)
         yield {state: '<p class="state" role="status">drawing videos</p>'}
         names, pairs = synthetic_pairs(shared.examples.folder / "synthetic", wanted)
@@ -89,7 +95,9 @@ class _Measured:
         self.outputs = [state, self.table, self.queries, self.saving, *self.why.outputs, *self.picture.outputs]
         shared.on(self.queries.select, self.why.show, outputs=self.why.outputs, notice=notice, concurrency_id="model")
 
-    def run(self, session: Session, pairs: Pairs, clips: int, settings: tuple[Any, ...]) -> Iterator[Updates]:
+    def run(self, session: Session, pairs: "Pairs", clips: int, settings: tuple[Any, ...]) -> Iterator[Updates]:
+        from app.ground_truth import score_all
+
         session.stop.clear()
         gallery, predictor, chosen = gallery_of(session), self.shared.engine.predictor(), sampling(settings)
         for progress in gallery.index_all(predictor, clips, chosen):
@@ -107,7 +115,10 @@ class _Measured:
             if done == total:
                 yield self.show(session, pairs, scores)
 
-    def show(self, session: Session, pairs: Pairs, scores: Tensor) -> Updates:
+    def show(self, session: Session, pairs: "Pairs", scores: "Tensor") -> Updates:
+        from app.ground_truth import judged, sliced
+        from clipbert.viz.figures import rank_histogram
+
         gallery = gallery_of(session)
         assert gallery.index is not None
         metrics, rows = judged(gallery, pairs, scores)

@@ -3,7 +3,7 @@
 import html
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -24,11 +24,12 @@ from app.timeline import (
     warnings,
     warnings_html,
 )  # fmt: skip
-from clipbert.config import SamplingConfig
-from clipbert.sampling import RANDOM_POLICIES, ClipTimes, sample_clips
-from clipbert.source import source_of
-from clipbert.tasks import require_text
-from clipbert.types import Timeline
+from clipbert.checks import require_text
+from clipbert.sampling_config import RANDOM_POLICIES, SamplingConfig
+
+if TYPE_CHECKING:
+    from clipbert.sampling import ClipTimes
+    from clipbert.types import Timeline
 
 TITLE, PLACE = "Sampling", 2
 OWN_SIZE = "the model's own"
@@ -53,7 +54,7 @@ def build(shared: Shared) -> None:
     card = gr.HTML(elem_id="clip-card")
 
     def look(session: Session, image_size: str, *settings: Any) -> Updates:
-        wanted, (times, _) = sampling(settings), source_of(session.current_video(), None).timeline()
+        wanted, times = sampling(settings), _times(session)
         lanes = policy_lanes(
             times, num_clips=wanted.num_clips, num_frames=wanted.num_frames, fps=wanted.fps, policy=wanted.policy, seed=wanted.seed
         )  # fmt: skip
@@ -100,7 +101,7 @@ def _train_view(shared: Shared) -> None:
         histogram = Picture(shared, "train-histogram", notice)
 
     def step(session: Session, num_clips: int, *settings: Any) -> Updates:
-        wanted, (times, _) = sampling(settings), source_of(session.current_video(), None).timeline()
+        wanted, times = sampling(settings), _times(session)
         number = session.results["step"] = session.results.get("step", 0) + 1
         lanes = session.results["step lanes"] = {f"step {number}": _draw(times, wanted, num_clips, wanted.seed + number)}
         return {drawn: timeline_html(lanes, times, chosen=f"step {number}")}
@@ -115,7 +116,7 @@ def _train_view(shared: Shared) -> None:
     def thousand(session: Session, num_clips: int, *settings: Any) -> Updates:
         from clipbert.viz.figures import draw_positions, training_draws
 
-        wanted, (times, _) = sampling(settings), source_of(session.current_video(), None).timeline()
+        wanted, times = sampling(settings), _times(session)
         draws = training_draws(times, num_clips=num_clips, num_frames=wanted.num_frames, fps=wanted.fps, seed=wanted.seed)
         return histogram.show(session, draw_positions(draws))
 
@@ -188,8 +189,17 @@ def _agreement(answers: Sequence[Any], planned: int) -> str:
     return f"<p>The paper's claim is that a few clips suffice. Here{so_far}:</p><ul>{''.join(lines)}</ul>"
 
 
-def _draw(timeline: Timeline, wanted: SamplingConfig, num_clips: int, seed: int) -> tuple[ClipTimes, ...]:
+def _times(session: Session) -> "Timeline":
+    """When the current video's frames are shown.  Raises VideoError."""
+    from clipbert.source import source_of
+
+    return source_of(session.current_video(), None).timeline()[0]
+
+
+def _draw(timeline: "Timeline", wanted: SamplingConfig, num_clips: int, seed: int) -> "tuple[ClipTimes, ...]":
     import torch
+
+    from clipbert.sampling import sample_clips
 
     generator = torch.Generator().manual_seed(seed)
     return sample_clips(timeline, num_clips=num_clips, num_frames=wanted.num_frames, fps=wanted.fps, policy="random", generator=generator)
@@ -203,7 +213,7 @@ def _cells(shared: Shared, image_size: str) -> int:
     return num_cells(size, getattr(config, "grid_encoder", "conv-pool"))
 
 
-def _lanes(session: Session) -> dict[str, tuple[ClipTimes, ...]]:
+def _lanes(session: Session) -> "dict[str, tuple[ClipTimes, ...]]":
     if "lanes" not in session.results:
         raise ValueError("there is no timeline yet; choose a video first.")
     return session.results["lanes"]
@@ -218,14 +228,14 @@ def _table(rows: Sequence[dict[str, Any]], lane: str) -> str:
 def _write_chart(session: Session, path: Path) -> None:
     from clipbert.viz.figures import sampling_timeline, save
 
-    timeline, _ = source_of(session.current_video(), None).timeline()
+    timeline = _times(session)
     save(sampling_timeline(_lanes(session), timeline), path)
 
 
 def _write_rows(session: Session, path: Path) -> None:
     from clipbert.viz.figures import to_csv
 
-    timeline, _ = source_of(session.current_video(), None).timeline()
+    timeline = _times(session)
     path.write_text(to_csv(clip_rows(_lanes(session), timeline)), encoding="utf-8", newline="")
 
 

@@ -3,7 +3,7 @@
 import csv
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -12,9 +12,11 @@ from app.shared import Shared, Updates
 from app.state import Session
 from app.table_results import committed, imported
 from app.table_views import claims_html, legend_html, overview_html, table_html
-from clipbert.comparison import Measured
 from clipbert.paper import paper_table
 from clipbert.results import tables_result
+
+if TYPE_CHECKING:
+    from clipbert.comparison import Measured
 
 TITLE, PLACE = "Tables", 7
 OVERVIEW, CLAIMS = "Overview", "The text's own sums"
@@ -30,7 +32,7 @@ def build(shared: Shared) -> None:
         choice = gr.Dropdown(choices(), value=OVERVIEW, label="Table", scale=3, elem_id="tables-choice")
         all_rows = gr.Checkbox(True, label="Rows of other methods", info="Numbers that the paper cites.", scale=1, elem_id="tables-all-rows")
     notice = gr.HTML(elem_id="tables-notice")
-    view = gr.HTML(_view(tables_result(None, committed()), OVERVIEW, True), elem_id="tables-view")
+    view = gr.HTML(elem_id="tables-view")
     gr.HTML(legend_html())
     save_buttons(shared, "tables", notice, {"csv": _write_csv, "json": _write_json})
     with gr.Accordion("Add results of your own runs", open=False, elem_id="tables-import"):
@@ -50,7 +52,7 @@ def build(shared: Shared) -> None:
         session.kept["results"] = [measured for path in paths or () for measured in imported(Path(path))]
         return show(session, name, everything)
 
-    shared.on([choice.change, all_rows.change], show, [choice, all_rows], [view], notice=notice, show_progress="hidden")
+    shared.on([shared.tab.select, choice.change, all_rows.change], show, [choice, all_rows], [view], notice=notice, show_progress="hidden")
     shared.on([files.upload, files.clear], add, [files, choice, all_rows], [view], notice=notice)
 
 
@@ -60,7 +62,7 @@ def choices() -> list[tuple[str, str]]:
     return [(OVERVIEW, OVERVIEW), *tables, (CLAIMS, CLAIMS)]
 
 
-def results(session: Session) -> list[Measured]:
+def results(session: Session) -> "list[Measured]":
     return committed() + session.kept.get("results", [])
 
 

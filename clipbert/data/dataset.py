@@ -21,7 +21,8 @@ from clipbert.data.rows import Example
 from clipbert.data.seeds import derived_seed
 from clipbert.data.video_store import VideoStore
 from clipbert.data.views import Views
-from clipbert.sampling import RANDOM_POLICIES, sample_clips
+from clipbert.sampling import sample_clips
+from clipbert.sampling_config import RANDOM_POLICIES
 from clipbert.source import source_of
 from clipbert.types import Clip
 from clipbert.video import Video, VideoError

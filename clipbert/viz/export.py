@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from clipbert.config import check_known
+from clipbert.checks import check_known
 from clipbert.viz.chart import Chart, Row
 from clipbert.viz.prints import print_bytes
 from clipbert.viz.screen import screen_html

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from clipbert.config import check_known
+from clipbert.checks import check_known
 from clipbert.viz.chart import Axis, Bars, Boxes, Chart, Heat, Lines, Picture, Points, Reference, Row, Rule, Scale
 from clipbert.viz.style import BOX_EDGE, OUTLINE, POINTS, SIGNED, THEMES, UNSIGNED, WIDTHS, look, panel_columns, plain, text_on
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from clipbert.sampling import POLICIES, RANDOM_POLICIES, ClipTimes, coverage, sample_clips
+from clipbert.sampling import POLICIES, ClipTimes, coverage, sample_clips
+from clipbert.sampling_config import RANDOM_POLICIES
 from clipbert.types import Timeline
 from clipbert.viz.chart import Axis, Bars, Chart, Points, Row, percent_axis
 from clipbert.viz.style import plain, time_range

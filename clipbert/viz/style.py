@@ -7,7 +7,7 @@ signed ones blue to red through the neutral 0.
 import unicodedata
 from dataclasses import dataclass
 
-from clipbert.config import check_known
+from clipbert.checks import check_known
 
 
 @dataclass(frozen=True)

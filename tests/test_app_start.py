@@ -1,0 +1,59 @@
+"""The app's start: the page comes first, then the model; both without a network or a GPU."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import engine, examples
+from app.engine import Engine
+from app.examples import Examples
+from clipbert.sampling import POLICIES
+from clipbert.sampling_config import POLICY_NAMES
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("torch", "transformers", "plotly", "matplotlib", "scipy", "mcp")
+COMMAND = """
+import sys
+from clipbert import commands
+from clipbert.cli import main
+
+app = commands._import_app(with_mcp=False)
+app.serve = lambda load, **settings: print(sorted(set({heavy}) & set(sys.modules)))
+raise SystemExit(main(["app"]))
+"""
+
+
+def test_until_the_page_is_built_the_command_imports_nothing_heavy() -> None:
+    done = subprocess.run([sys.executable, "-c", COMMAND.format(heavy=HEAVY)], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+def test_the_names_that_the_page_offers_are_those_of_the_policies() -> None:
+    assert tuple(POLICIES) == POLICY_NAMES
+
+
+def test_the_model_is_loaded_when_it_is_first_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "HEAD_START_SECONDS", 600)
+    loaded = threading.Event()
+    made = Engine(lambda: loaded.set() or "a predictor", then=lambda predictor: None)  # pyright: ignore[reportArgumentType]
+    assert not loaded.wait(0.3) and made.state == "loading"
+    assert made.predictor() == "a predictor" and loaded.is_set()
+
+
+def test_without_a_visitor_the_model_is_loaded_a_little_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "HEAD_START_SECONDS", 0.1)
+    loaded = threading.Event()
+    Engine(lambda: loaded.set() or "a predictor", then=lambda predictor: None)  # pyright: ignore[reportArgumentType]
+    assert loaded.wait(30)
+
+
+def test_the_examples_are_made_when_they_are_first_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(examples, "HEAD_START_SECONDS", 600)
+    asked: list[Any] = []
+    monkeypatch.setattr(examples, "_examples", lambda folder: asked.append(folder) or ())
+    made = Examples(tmp_path)
+    assert asked == [] and made.all() == () and asked == [tmp_path]
