@@ -13,7 +13,6 @@ from app.state import Session
 from clipbert.viz.style import clock
 
 LONG_SECONDS = 600
-WIDE = 5  # sides apart, beyond which the original code skips a video
 
 
 def video_chooser(shared: Shared) -> None:
@@ -87,20 +86,14 @@ def advice(video: Path) -> list[str]:
 
     Raises VideoError.
     """
+    from clipbert.processing import shape_notice
     from clipbert.source import source_of
 
     found, source = [], source_of(video, None)
     if (seconds := source.timeline()[0].duration) > LONG_SECONDS:
         found.append(f"This video lasts {clock(seconds)}, and the clips see little of it: the Sampling tab tells how much.")
         found.append("Trim it to the part you ask about.")
-    with source.open() as opened:
-        pictures, _ = opened.decode([0])
-    for picture in pictures.values():  # none, where the first frame cannot be decoded
-        height, width = picture.shape[-2:]
-        if max(height, width) > WIDE * min(height, width):
-            padding = 100 * (1 - min(height, width) / max(height, width))
-            found.append(f"The picture is {width} x {height}: the model looks at squares, so {padding:.0f} % of what it gets is padding. Crop it.")
-    return found
+    return [*found, *(f"{told[0].upper()}{told[1:]}." for told in shape_notice(*source.frame_size()))]
 
 
 def limit_html(max_bytes: float | None) -> str:

@@ -75,6 +75,12 @@ class Shared:
             **event,
         )
 
+    def after(self, event: Any, run: Callable[..., Any], outputs: Sequence[Any], *, notice: gr.HTML) -> Any:
+        """Wire `run(session)` to follow what `on` returned, quietly."""
+        return event.then(
+            self._guarded(run, notice), [], [*outputs, notice], api_visibility="private", concurrency_limit=None, show_progress="hidden"
+        )  # fmt: skip
+
     def stops(self, button: gr.Button) -> None:
         """`button` asks the running callback of its session to stop: it sees `session.stop.is_set()`."""
 
@@ -139,7 +145,9 @@ def explain(error: Exception) -> str:
         return str(error.message)
     if isinstance(error, ValueError):  # VideoError is one; their messages are written for users
         return SERVER_PATH.sub(r"\1", " ".join(str(error).split()))
-    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in ("out of memory", "can't allocate memory")):
+    from clipbert.memory import is_out_of_memory
+
+    if is_out_of_memory(error):
         log.error("out of memory", exc_info=error)
         _free_memory(error)
         return "there is not enough memory for this; lower Clips (N_test) or Frames per clip (T) in the settings, then ask again."

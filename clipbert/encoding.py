@@ -15,6 +15,7 @@ from torch import Tensor
 
 from clipbert.caches import Cache
 from clipbert.config import SamplingConfig
+from clipbert.memory import InParts
 from clipbert.per_clip import PerClipModel
 from clipbert.processing import resize_and_pad, resized
 from clipbert.sampling import ClipTimes, sample_clips, sweep_plan
@@ -32,6 +33,7 @@ class VideoEncoder:
     def __init__(self, model: PerClipModel, sampling: SamplingConfig, *, frame_bytes: int, feature_bytes: int) -> None:
         self.model, self.sampling = model, sampling
         self.frames, self.features = Cache(frame_bytes), Cache(feature_bytes)
+        self.frames_in_parts = InParts()
 
     def encode(
         self,
@@ -115,8 +117,11 @@ class VideoEncoder:
         batch: list[tuple[int, Tensor]] = []
         decoded: set[int] = set()
 
+        def features_of(frames: list[Tensor]) -> Tensor:
+            return self.frames_in_parts.run(lambda part: self.model.encode(part).cpu(), torch.stack(frames), dim=0)
+
         def flush() -> None:
-            for (i, _), features in zip(batch, self.model.encode(torch.stack([frame for _, frame in batch])).cpu(), strict=True):
+            for (i, _), features in zip(batch, features_of([frame for _, frame in batch]), strict=True):
                 found[i] = features.clone()
                 self.features.put((self.model.fingerprint, source.key, i), found[i])
             batch.clear()

@@ -20,9 +20,10 @@ from clipbert.caches import Cache
 from clipbert.config import ClipBertConfig, check_known
 from clipbert.encoding import VideoEncoder
 from clipbert.matching import HeadReading, MatchPart, match_shares
+from clipbert.memory import InParts
 from clipbert.model import ClipBertForSequenceClassification
 from clipbert.per_clip import ClipBertPerClip
-from clipbert.processing import ClipBertProcessor
+from clipbert.processing import ClipBertProcessor, shape_notice
 from clipbert.sweep import SweepRow, sweep_rows
 from clipbert.tasks import TASKS, check_choices, require_text
 from clipbert.types import EncodedVideo, Prediction
@@ -49,6 +50,7 @@ class Predictor(VideoEncoder):
         per_clip = ClipBertPerClip(model, processor, name=name, device=device, dtype=dtype)
         super().__init__(per_clip, processor.sampling, frame_bytes=frame_bytes, feature_bytes=feature_bytes)
         self.logits = Cache(logit_bytes)
+        self.clips_in_parts = InParts()
 
     @classmethod
     def from_pretrained(cls, folder: str | Path = "real", *, device: str = "auto", dtype: str = "float32") -> "Predictor":
@@ -75,7 +77,8 @@ class Predictor(VideoEncoder):
             if len(known) < len(keys):
                 lacking.setdefault(tuple(n for n in range(len(keys)) if n not in known), []).append(text)
         for clips, some in lacking.items():
-            for text, rows in zip(some, self.model.score(video.features[list(clips)], some, head), strict=True):
+            scores = self.clips_in_parts.run(lambda part, some=some: self.model.score(part, some, head), video.features[list(clips)], dim=1)
+            for text, rows in zip(some, scores, strict=True):
                 for n, value in zip(clips, rows, strict=True):
                     found[text, n] = value.clone()
                     if keys[n]:
@@ -99,7 +102,7 @@ class Predictor(VideoEncoder):
         how = self._aggregation(aggregation)
         candidates, logits = self.candidate_logits(video, question, choices)
         sure_from = self.model.sure_from(self._head("classifier") or "") if choices is None else 0.0
-        return self._prediction(video, candidates, logits, how, seed, sure_from, self.text_notices([question]))
+        return self._prediction(video, candidates, logits, how, seed, sure_from, self.notices(video, [question]))
 
     def candidate_logits(
         self, video: EncodedVideo, question: str, choices: Sequence[str] | None = None
@@ -190,7 +193,7 @@ class Predictor(VideoEncoder):
         return Prediction(
             answer=best, candidates=tuple(texts), scores=log_odds.sigmoid(), clip_logits=self.clip_match(video, texts).T,
             contribution=match_shares(self.match_logits(video, [best]), 0, how, seed), times=video.times, aggregation=how,
-            notices=video.notices + self.text_notices(texts),
+            notices=video.notices + self.notices(video, texts),
         )  # fmt: skip
 
     def clip_match(self, video: EncodedVideo, texts: Sequence[str]) -> Float[Tensor, "K N"]:
@@ -226,6 +229,11 @@ class Predictor(VideoEncoder):
 
     def _kinds(self) -> str:
         return ", ".join(sorted(set(self.model.heads.values())))
+
+    def notices(self, video: EncodedVideo, texts: Sequence[str]) -> tuple[str, ...]:
+        """Sentences on what of the picture and of the texts suits the model badly, and on what memory was short for."""
+        shape = shape_notice(*video.frame_size) if video.frame_size else ()
+        return (*shape, *self.frames_in_parts.notice("frames"), *self.clips_in_parts.notice("clips"), *self.text_notices(texts))
 
     def text_notices(self, texts: Sequence[str]) -> tuple[str, ...]:
         """Sentences on what of the texts the model cannot read."""

@@ -14,7 +14,17 @@ from transformers import BertTokenizer
 
 from clipbert.config import ClipBertConfig, SamplingConfig
 
+WIDE = 5  # sides apart
 VOCABULARY = Path(__file__).parent / "models" / "bert-base-uncased-vocab.txt"
+
+
+def shape_notice(height: int, width: int) -> tuple[str, ...]:
+    """A sentence on a picture that is nearly all padding; the original skips videos of such a shape (OFFICIAL section 3), here they are answered."""
+    longer, shorter = max(height, width), min(height, width)
+    if longer <= WIDE * shorter:
+        return ()
+    padding = 100 * (1 - shorter / longer)
+    return (f"the picture is {width} x {height}: the model looks at squares, so {padding:.0f} % of what it gets is padding; crop it",)
 
 
 def resized(height: int, width: int, image_size: int) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from videos import repeat_packets, rotate, write_sound, write_video
 from app.app import clear_abandoned
 from app.chooser import limit_html
 from app.shared import explain
+from clipbert.memory import InParts
 
 VIDEO = GOLDEN / "video_a30.mp4"
 SERVER_FOLDERS = (tempfile.gettempdir(), str(Path(__file__).parents[1]), str(Path.home()))
@@ -175,6 +176,48 @@ def test_a_link_among_the_uploads_to_a_file_elsewhere_is_refused(app_url: str) -
     link.symlink_to(VIDEO)
     assert "answer" not in refusal(app_url, str(link))
     link.unlink()
+
+
+def spoil(path: Path, share: float) -> Path:
+    """`path`, with zeros for some of its bytes from `share` of its length on."""
+    content = bytearray(path.read_bytes())
+    start = int(share * len(content))
+    content[start : start + 3000] = bytes(3000)
+    path.write_bytes(content)
+    return path
+
+
+def test_clips_that_cannot_be_decoded_are_hatched_once_the_answer_left_them_out(page: Any, tmp_path: Path) -> None:
+    open_file(page, spoil(write_video(tmp_path / "spoilt.mp4", num_frames=200), 0.5))
+    page.wait_for_selector("#answer .big", state="detached")
+    page.fill("#question textarea", "what is left?")
+    page.click("#ask")
+    page.wait_for_selector("#answer .notices:has-text('could not be decoded')")
+    page.click("#tab-sampling-button")
+    page.wait_for_selector("#timeline .tl-lane.chosen .clip.lost")
+    assert "cannot be decoded" in (page.locator("#timeline .clip.lost").first.get_attribute("aria-label") or "")
+
+
+def test_too_little_memory_for_all_clips_is_met_with_fewer_at_a_time(client: Any, app_predictor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    score, sizes = app_predictor.model.score, []
+
+    def small(features: Any, *rest: Any) -> Any:
+        sizes.append(len(features))
+        if len(features) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return score(features, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(app_predictor.model, "score", small)
+        patch.setattr(app_predictor, "clips_in_parts", InParts())
+        found = ask(client, VIDEO, "does half of it fit?")
+    assert sizes == [2, 1, 1] and len(found["clips"]) == 2
+    assert "they were read 1 at a time; N_test stays as it was" in " ".join(found["notices"])
+
+
+def test_a_strip_of_a_picture_is_answered_with_a_warning_over_the_endpoint_too(client: Any, tmp_path: Path) -> None:
+    found = ask(client, write_video(tmp_path / "wide.mp4", size=(16, 160)))
+    assert "90 % of what it gets is padding" in " ".join(found["notices"]) and not found["partial"]
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), MemoryError(), RuntimeError("can't allocate memory: 9")])

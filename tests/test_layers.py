@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "clipbert"
 LAYERS = (
-    ("cell_grid", "types", "checks", "bundled", "sampling_config", "config", "paper", "tensor_pickle", "caches"),
+    ("cell_grid", "types", "checks", "bundled", "memory", "sampling_config", "config", "paper", "tensor_pickle", "caches"),
     (
         "video",
         "video_files",
