@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from clipbert.edits import Footage
     from clipbert.predict import Predictor
+    from clipbert.sampling import ClipTimes
     from clipbert.sampling_config import SamplingConfig
     from clipbert.types import EncodedVideo, Prediction
 
@@ -77,6 +78,13 @@ class Asked:
     @property
     def finished(self) -> bool:
         return self.num_done == self.num_planned and not self.stopped
+
+    def left_out(self) -> "tuple[ClipTimes, ...]":
+        """The clips that were tried and could not be decoded."""
+        if self.video is None or self.footage is None:
+            return ()
+        seen = {tuple(times) for times in self.video.times.tolist()}
+        return tuple(clip for clip in self.footage.clips[: self.num_done] if tuple(clip.times.tolist()) not in seen)
 
     def own_votes(self) -> list[tuple[str, float]]:
         """Each clip's own answer with its probability; for captions, how likely the one that fits the video best fits this clip."""

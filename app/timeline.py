@@ -1,7 +1,7 @@
 """The clip timeline: a lane for each policy, a button for each clip, and the numbers and warnings beside it."""
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ Lanes = Mapping[str, Sequence["ClipTimes"]]
 SHOWN = ("paper", "official", "centered", "stratified", "random", "dense", "nested")
 NUM_SEEDS = 3
 MAX_STEPS = 8  # labels on the time axis
+LOST = "; cannot be decoded: the file is damaged there"
 HINT = "Point at a clip, or move with the arrow keys; Enter plays it."
 
 
@@ -51,42 +52,45 @@ def _sample(timeline: "Timeline", num_clips: int, num_frames: int, fps: float, p
     return sample_clips(timeline, num_clips=num_clips, num_frames=num_frames, fps=fps, policy=policy, generator=generator)
 
 
-def timeline_html(lanes: Lanes, timeline: "Timeline", *, chosen: str) -> str:
-    """The lanes over the seconds of the video; the lane `chosen` is marked."""
+def timeline_html(lanes: Lanes, timeline: "Timeline", *, chosen: str, damaged: Set[int] = frozenset()) -> str:
+    """The lanes over the seconds of the video; the lane `chosen` is marked, clips with a frame in `damaged` are hatched."""
     step = _step(timeline.duration)
     marks = [k * step for k in range(int(timeline.duration / step) + 1)]
     axis = "".join(f'<span style="left:{100 * mark / timeline.duration:.3f}%">{mark:g}</span>' for mark in marks)
-    rows = "".join(_lane(name, clips, timeline, name == chosen) for name, clips in lanes.items())
+    rows = "".join(_lane(name, clips, timeline, damaged, is_chosen=name == chosen) for name, clips in lanes.items())
+    lost = '<span><i class="k-lost"></i>cannot be decoded</span> ' if damaged else ""
     return (
         f'<div class="timeline" data-seconds="{timeline.duration}"><p class="tl-detail" aria-live="polite" data-hint="{HINT}">{HINT}</p>'
         f'<div class="tl-scroll" role="group" aria-label="Where each policy looks: one lane a policy, {timeline.duration:.1f} seconds of video">'
         f'<div class="tl-lanes">{rows}<div class="tl-lane tl-axis" aria-hidden="true"><span class="tl-name">seconds</span>'
         f'<div class="tl-track">{axis}</div></div></div></div>'
         '<p class="tl-key soft" aria-hidden="true"><span><i class="k-clip"></i>clip</span> <span><i class="k-tick"></i>frame the model is fed</span> '
-        '<span><i class="k-gap"></i>never seen</span> <span><i class="k-now"></i>where the player is</span></p></div>'
+        f'<span><i class="k-gap"></i>never seen</span> {lost}<span><i class="k-now"></i>where the player is</span></p></div>'
     )
 
 
-def _lane(name: str, clips: "Sequence[ClipTimes]", timeline: "Timeline", chosen: bool) -> str:
+def _lane(name: str, clips: "Sequence[ClipTimes]", timeline: "Timeline", damaged: Set[int], *, is_chosen: bool) -> str:
     from clipbert.sampling import coverage
 
     seen, duration = coverage(clips, timeline), timeline.duration
-    about = f"{name}{' (chosen)' if chosen else ''}: {len(clips)} clips cover {100 * seen.fraction:.0f} % of the video"
+    about = f"{name}{' (chosen)' if is_chosen else ''}: {len(clips)} clips cover {100 * seen.fraction:.0f} % of the video"
     about += f", largest gap {seen.largest_gap_seconds:.1f} seconds"
-    buttons = "".join(_clip(name, n, clip, len(clips), duration) for n, clip in enumerate(clips))
+    buttons = "".join(
+        _clip(name, n, clip, len(clips), duration, is_lost=not damaged.isdisjoint(clip.frame_index.tolist())) for n, clip in enumerate(clips)
+    )
     ticks = "".join(f"M{1000 * float(time) / duration:.2f} 0V10" for clip in clips for time in clip.times)
     return (
-        f'<div class="tl-lane{" chosen" * chosen}" role="group" aria-label="{html.escape(about)}">'
+        f'<div class="tl-lane{" chosen" * is_chosen}" role="group" aria-label="{html.escape(about)}">'
         f'<span class="tl-name" aria-hidden="true">{html.escape(name)}</span><div class="tl-track">{buttons}'
         f'<svg viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true"><path d="{ticks}"/></svg></div></div>'
     )
 
 
-def _clip(lane: str, n: int, clip: "ClipTimes", num_clips: int, duration: float) -> str:
+def _clip(lane: str, n: int, clip: "ClipTimes", num_clips: int, duration: float, *, is_lost: bool) -> str:
     left, width = 100 * clip.start / duration, 100 * (clip.end - clip.start) / duration
     return (
-        f'<button type="button" class="clip" tabindex="-1" data-lane="{html.escape(lane)}" data-clip="{n}" '
-        f'style="left:{left:.3f}%;width:{width:.3f}%" aria-label="{html.escape(describe(lane, n, clip, num_clips))}"></button>'
+        f'<button type="button" class="clip{" lost" * is_lost}" tabindex="-1" data-lane="{html.escape(lane)}" data-clip="{n}" '
+        f'style="left:{left:.3f}%;width:{width:.3f}%" aria-label="{html.escape(describe(lane, n, clip, num_clips))}{LOST * is_lost}"></button>'
     )
 
 

@@ -41,6 +41,15 @@ def test_every_clip_is_a_button_that_names_its_seconds_and_frames() -> None:
     assert page.count("tl-lane chosen") == 1
 
 
+def test_clips_with_a_damaged_frame_are_hatched_in_every_lane_and_say_so() -> None:
+    lanes = lanes_of()
+    bad = int(lanes["paper"][0].frame_index[1])
+    spoilt = sum(bad in clip.frame_index.tolist() for clips in lanes.values() for clip in clips)
+    page = timeline_html(lanes, TEN_SECONDS, chosen="paper", damaged={bad})
+    assert page.count('class="clip lost"') == page.count("cannot be decoded: the file is damaged there") == spoilt > 0
+    assert "k-lost" in page and "lost" not in timeline_html(lanes, TEN_SECONDS, chosen="paper")
+
+
 def test_clips_lie_at_their_share_of_the_duration() -> None:
     page = timeline_html({"paper": lanes_of()["paper"]}, TEN_SECONDS, chosen="paper")
     found = [(float(left), float(width)) for left, width in re.findall(r'style="left:([\d.]+)%;width:([\d.]+)%"', page)]

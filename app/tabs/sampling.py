@@ -37,6 +37,7 @@ NUM_SEEDS, SEED_SIZES = 20, (1, 2, 4)
 STEP_SECONDS = 0.8
 LAST_STEP = 120  # a page that is left alone stops playing
 REDRAW_EVERY = 4
+AGGREGATION = 4  # its place among the settings, and the one that moves no clip
 
 
 def build(shared: Shared) -> None:
@@ -61,9 +62,10 @@ def build(shared: Shared) -> None:
         chosen = lane_name(wanted.policy, wanted.seed)
         session.results["lanes"] = lanes
         counts = count(lanes[chosen], times, num_frames=wanted.num_frames, fps=wanted.fps, num_cells=_cells(shared, image_size))
+        damaged = session.results.get("damaged", frozenset())
         chosen_rows = clip_rows({chosen: lanes[chosen]}, times)
         return {
-            timeline: timeline_html(lanes, times, chosen=chosen), counters: counts_html(counts), table: _table(chosen_rows, chosen),
+            timeline: timeline_html(lanes, times, chosen=chosen, damaged=damaged), counters: counts_html(counts), table: _table(chosen_rows, chosen),
             chips: warnings_html(warnings(lanes[chosen], times, num_frames=wanted.num_frames, fps=wanted.fps, policy=wanted.policy)),
         }  # fmt: skip
 
@@ -72,15 +74,25 @@ def build(shared: Shared) -> None:
             return dict.fromkeys((timeline, counters, chips, table, card), "")
         return {card: "", **look(session, *values)}
 
+    def answered(session: Session, *values: Any) -> Updates:
+        """Clips that the answer had to leave out are hatched, in every lane."""
+        asked = session.results.get("ask")
+        damaged = undecodable(session.current_video(), asked.left_out()) if asked is not None and asked.left_out() else frozenset()
+        if damaged == session.results.get("damaged", frozenset()):
+            return {}
+        session.results["damaged"] = damaged
+        return look(session, *values)
+
     def open_clip(session: Session, event: Any) -> Updates:
         lane, n = event.index
         clip = _lanes(session)[lane][n]
         return {card: clip_card(session.current_video(), lane, n, clip), **shared.seek(clip.start)}
 
     views = [timeline, counters, chips, table]
-    changes = [size.change, *(setting.change for setting in shared.settings)]
+    changes = [size.change, *(setting.change for setting in shared.settings if setting is not shared.settings[AGGREGATION])]
     shared.on(changes, look, [size, *shared.settings], views, notice=notice, trigger_mode="always_last", show_progress="hidden")
     shared.on(shared.video_changed.change, other_video, [size, *shared.settings], [*views, card], notice=notice, show_progress="hidden")
+    shared.on(shared.answered.change, answered, [size, *shared.settings], views, notice=notice, show_progress="hidden")
     shared.on(timeline.select, open_clip, outputs=[card, shared.player], notice=notice)
     _train_view(shared)
     _seed_variance(shared)
@@ -194,6 +206,15 @@ def _times(session: Session) -> "Timeline":
     from clipbert.source import source_of
 
     return source_of(session.current_video(), None).timeline()[0]
+
+
+def undecodable(video: Path, clips: "Sequence[ClipTimes]") -> frozenset[int]:
+    """Which source frames of the clips cannot be decoded.  Raises VideoError."""
+    from clipbert.source import source_of
+
+    with source_of(video, None).open() as opened:
+        _, missing = opened.decode({int(i) for clip in clips for i in clip.frame_index})
+    return frozenset(missing)
 
 
 def _draw(timeline: "Timeline", wanted: SamplingConfig, num_clips: int, seed: int) -> "tuple[ClipTimes, ...]":
