@@ -95,7 +95,9 @@ class _Answer:
         how, quiet = shared.settings[AGGREGATION], {"notice": self.notice, "show_progress": "hidden"}
         on([asking.ask.click, asking.question.submit], self.run, [*asking.inputs, *shared.settings], self.outputs, notice=self.notice,
            concurrency_id="model", show_progress="minimal", show_progress_on=[self.answer], validator=_check)  # fmt: skip
-        on(how.input, self.pool_again, [how], self.outputs, trigger_mode="always_last", **quiet)
+        # past the queue, whose turn and stream cost more than pooling; clips and chart, which take longer to draw, come behind
+        pooled = on(how.input, self.pool_again, [how], [self.answer], queue=False, trigger_mode="always_last", **quiet)
+        shared.after(pooled, self.redraw, self.outputs, notice=self.notice)
         on(shared.video_changed.change, self.other_video, [how], [*asking.inputs, *self.outputs], **quiet)
         on(self.cards.click, self.seek, outputs=[shared.player], **quiet)
 
@@ -121,12 +123,17 @@ class _Answer:
                 if stopped:
                     return
 
-    def pool_again(self, session: Session, how: str) -> Iterator[Updates]:
-        """The answer at once, then its clips and chart, which take longer to draw."""
+    def pool_again(self, session: Session, how: str) -> Updates:
+        """The answer alone; `redraw` follows."""
         asked = self.repooled(session, how)
-        if asked is not None:
-            yield {self.answer: answer_html(asked)}
-            yield self.show(session, asked)
+        if asked is None:
+            return {}
+        session.results["ask"] = asked
+        return {self.answer: answer_html(asked)}
+
+    def redraw(self, session: Session) -> Updates:
+        asked = session.results.get("ask")
+        return self.show(session, asked) if asked else {}
 
     def repool(self, session: Session, how: str) -> Updates:
         asked = self.repooled(session, how)
