@@ -12,6 +12,7 @@ from test_predict import VIDEO, make_predictor
 
 from app.asking import CHOICE, MATCH, Question
 from app.clip_files import logit_rows, strip_png
+from clipbert.viz.style import THEMES
 
 
 @pytest.fixture
@@ -114,6 +115,21 @@ def test_another_aggregation_runs_no_model(page: Any, scored: list[float]) -> No
     page.click("#aggregation input[value=mean]")
     page.wait_for_function("document.querySelector('#answer').innerText.includes('pooled by mean')")
     assert not scored
+
+
+def test_a_bundled_example_was_answered_in_advance(page: Any, scored: list[float]) -> None:
+    page.locator("#examples button.thumbnail-item, #examples .thumbnail-lg").nth(1).click()
+    page.wait_for_function("document.querySelector('#question textarea').value == 'what animal is it?'")
+    page.wait_for_selector("#answer .big")
+    assert page.inner_text("#answer .state").startswith("after all") and not scored
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_chart_takes_the_colours_of_the_page(page: Any, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.reload()
+    page.wait_for_selector("#answer-line .js-plotly-plot .main-svg", timeout=300_000)
+    assert page.evaluate("document.querySelector('#answer-line .js-plotly-plot')._fullLayout.font.color") == THEMES[scheme].text
 
 
 def test_a_clip_card_seeks_the_player(page: Any) -> None:

@@ -2,12 +2,14 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_predict import VIDEO, make_predictor
 from torch import nn
 from videos import write_video
 
+from app.app import build_app, launch
 from app.chooser import advice
 from app.engine import Engine, is_untrained
 from app.preview import preview
@@ -93,6 +95,35 @@ def test_untrained_weights_are_recognised_and_trained_ones_are_not() -> None:
     assert is_untrained(predictor)
     next(m for m in predictor.model.model.modules() if isinstance(m, nn.LayerNorm)).weight.data[0] = 1.01
     assert not is_untrained(predictor)
+
+
+def test_the_banner_tells_illustrative_weights_from_random_ones() -> None:
+    predictor = make_predictor()
+    engine = Engine(lambda: predictor, then=lambda predictor: None)
+    engine.wait()
+    assert engine.banner()[0] == "bad" and "random weights: it was never trained" in engine.banner()[1]
+    next(m for m in predictor.model.model.modules() if isinstance(m, nn.LayerNorm)).weight.data[0] = 1.01
+    assert engine.banner() == ("note", f"model {predictor.model.name} — illustrative weights: not the paper's")
+
+
+def test_the_server_serves_this_machine_alone_and_tells_nobody() -> None:
+    given: dict[str, Any] = {}
+
+    class Recorded:
+        def launch(self, **settings: Any) -> tuple[None, str, None]:
+            given.update(settings)
+            return None, "http://127.0.0.1:1/", None
+
+    launch(Recorded())  # pyright: ignore[reportArgumentType]
+    assert given["server_name"] == "127.0.0.1" and given["auth"] is None and given["max_file_size"] == "500mb"
+    assert not any(given[name] for name in ("share", "enable_monitoring", "mcp_server", "pwa", "show_error"))
+
+
+def test_usage_is_not_reported_and_uploads_are_cleared_after_a_day(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("app.engine.HEAD_START_SECONDS", 600)
+    monkeypatch.setattr("app.examples.HEAD_START_SECONDS", 600)
+    app = build_app(make_predictor, examples=tmp_path)
+    assert app.analytics_enabled is False and app.delete_cache == (3600, 86400)
 
 
 def test_a_model_that_cannot_be_loaded_is_named_in_the_banner() -> None:

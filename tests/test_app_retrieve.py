@@ -19,6 +19,8 @@ from videos import write_video
 from app.gallery import PREVIEW_FRAMES, PREVIEW_SIZE, Gallery, names_of, poster
 from app.ground_truth import Pairs, judged, read_pairs, score_all, sliced, synthetic_pairs
 from app.retrieval_views import captions_html, clips_strip, cost_html, gallery_html, indexing_html, percent, ranking_html, slices_html, why_html
+from app.state import Session
+from app.tabs.retrieve import estimate
 from clipbert.config import SamplingConfig
 from clipbert.retrieval import Hit, Ranking, VideoIndex
 from clipbert.video import Video
@@ -43,6 +45,22 @@ def test_indexing_tells_videos_megabytes_and_seconds(gallery: Gallery) -> None:
     assert [step.done for step in steps] == [1, 2, 3] and steps[0].num_bytes < steps[-1].num_bytes
     assert "3/3 videos" in indexing_html(steps[-1]) and "MB" in indexing_html(steps[-1])
     assert "Stopped" in indexing_html(steps[0], stopped=True)
+
+
+def test_a_video_is_indexed_once(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor, read = make_predictor(), []
+    encode = predictor.encode
+    monkeypatch.setattr(predictor, "encode", lambda path, **settings: read.append(path) or encode(path, **settings))
+    for _ in range(2):
+        assert [step.done for step in gallery.index_all(predictor, 2, SamplingConfig())] == [1, 2, 3]
+    assert len(read) == 3
+
+
+def test_a_search_says_what_it_reads_and_once_it_knows_its_speed_how_long_that_takes(gallery: Gallery) -> None:
+    session = Session()
+    assert estimate(session, indexed(gallery), 2) == "reading the query with 7 clips"  # one of each of three, then two of each of two
+    session.kept["seconds per pass"] = 0.5
+    assert estimate(session, gallery, 2) == "reading the query with 7 clips; est. 3.5 s"
 
 
 def moving_frames(path: Path) -> list[np.ndarray]:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,28 @@ raise SystemExit(main(["app"]))
 def test_until_the_page_is_built_the_command_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", COMMAND.format(heavy=HEAVY)], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+@pytest.mark.slow
+def test_the_page_shows_an_answered_example_within_half_a_minute_of_the_command(browser: Any) -> None:
+    from app_fixtures import _free_port
+
+    patience = 4  # for machines that have other work to do
+    start = time.monotonic()
+    command = [sys.executable, "app/app.py", "--port", str(_free_port())]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            page = browser.new_page()
+            page.goto(server.stdout.readline().split()[2], wait_until="commit", timeout=patience * 30_000)
+            page.wait_for_selector("#question textarea", timeout=patience * 30_000)
+            drawn = time.monotonic() - start
+            page.wait_for_selector("#answer .big", timeout=patience * 30_000)
+            answered = time.monotonic() - start
+            page.close()
+        finally:
+            server.terminate()
+    assert drawn < patience * 8 and answered < patience * 30, f"drawn after {drawn:.1f} s, answered after {answered:.1f} s"
 
 
 def test_the_names_that_the_page_offers_are_those_of_the_policies() -> None:
