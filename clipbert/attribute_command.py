@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from clipbert import show
-from clipbert.commands import Command, given, load_predictor, show_progress
+from clipbert.attribution_files import ANIMATIONS, NUMBERS, check_fits, check_suffix, write_attribution
+from clipbert.commands import Command, check_pictures, given, load_predictor, show_progress
 from clipbert.results import attribution_result, faithfulness_result
 
 ATTRIBUTIONS = "clips: clip_shapley (default), clip_leave_one_out, clip_responsibility; frames: frame_shapley, frame_leave_one_out; \
 cells: cell_occlusion, cell_integrated_gradients, cell_gradient_x_activation, cell_grad_cam, cell_relevance, cell_rollout, cell_attention (not an \
 explanation); words: token_ablation, token_integrated_gradients, token_relevance"
+CLIP = "clips to look into, from 1 (default: the one that raises the score most; for a .gif or .mp4 all)"
+OUT = "also write it, as the suffix says: .npz (reloads as an Attribution), .csv; a picture .png, .svg, .pdf, .html; cells over all clips .gif, .mp4"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +21,13 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", default="answer", metavar="T", help="answer (default), or match: the question is then a caption")
     parser.add_argument("--target", metavar="TEXT", help="the answer to explain (default: the one the model gives)")
     parser.add_argument("--versus", metavar="TEXT", help="another answer: why the target and not this one")
-    parser.add_argument("--clip", type=int, nargs="+", metavar="K", help="clips to look into, from 1 (default: the one that raises the score most)")
+    parser.add_argument(
+        "--clip",
+        type=int,
+        nargs="+",
+        metavar="K",
+        help="clips to look into, from 1 (default: the one that raises the score most; of a .gif or .mp4 all)",
+    )
     parser.add_argument("--baseline", metavar="B", help="of integrated gradients: grey (default) or mean; of words mask (default) or pad")
     parser.add_argument("--steps", type=int, metavar="S", help="of integrated gradients (default 32): more, and the values add up better")
     parser.add_argument(
@@ -27,7 +36,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--perturbation", metavar="P", help="how --faithfulness takes units away: mask (default); of cells also mean or blur, of frames blur"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the values: .npz (reloads as an Attribution) or .csv")
+    parser.add_argument("--out", type=Path, metavar="FILE", help=OUT)
 
 
 def check(args: argparse.Namespace) -> None:
@@ -36,8 +45,9 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError("--perturbation is of --faithfulness; add it, or leave the perturbation out.")
     if args.out is None:
         return
-    if args.out.suffix not in (".npz", ".csv"):
-        raise ValueError(f"--out writes .npz or .csv, got {args.out}; name it {args.out.with_suffix('.npz')}.")
+    check_suffix(args.out)
+    if args.out.suffix.lower() not in NUMBERS:
+        check_pictures("--out")
     if not args.out.parent.is_dir():
         raise ValueError(f"--out: there is no folder {args.out.parent}; make it first.")
 
@@ -45,13 +55,14 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> Command:
     from clipbert.attribution import METHODS
     from clipbert.attribution import attribute as explain
-    from clipbert.attribution_table import write_csv
     from clipbert.config import check_known
     from clipbert.faithfulness_units import check_perturbation
 
     check_known("method", args.method, tuple(METHODS))
     if args.perturbation is not None:
         check_perturbation(args.perturbation, args.method, METHODS[args.method].level)
+    if args.out is not None:
+        check_fits(args.out, args.method, METHODS[args.method].level, len(args.clip or ()))
     predictor = load_predictor(args)
     video = predictor.encode(
         args.video, backend=args.backend, progress=show_progress, **given(args, "num_clips", "num_frames", "fps", "policy", "seed")
@@ -60,16 +71,24 @@ def run(args: argparse.Namespace) -> Command:
     clips = [clip - 1 for clip in args.clip] if args.clip is not None else None
     if wrong := [clip + 1 for clip in clips or () if not 0 <= clip < video.num_clips]:
         raise ValueError(f"--clip must be between 1 and {video.num_clips}, got {wrong[0]}.")
-    if clips is None and METHODS[args.method].level != "clips":
+    if clips is None and METHODS[args.method].level != "clips" and not _animated(args):
         shares = explain(predictor, video, args.question, **wanted).values
         clips = [int(shares.argmax())]
     found = explain(predictor, video, args.question, method=args.method, clips=clips, **wanted, **given(args, "baseline", "steps"))
     if args.out is not None:
-        found.save(args.out) if args.out.suffix == ".npz" else write_csv(found, args.out)
+        write_attribution(
+            found, args.out, video=video, clip_frames=lambda clip: predictor.clip_frames(args.video, video, clip, backend=args.backend),
+            explain=lambda method: explain(predictor, video, args.question, method=method, **wanted),
+        )  # fmt: skip
     result = attribution_result(predictor, video, found, args.question)
     if args.faithfulness:
         result["faithfulness"] = _tested(args, predictor, video, found, wanted)
     return result, show.attribution
+
+
+def _animated(args: argparse.Namespace) -> bool:
+    """Whether the file to write shows all clips, unless some are named."""
+    return args.out is not None and args.out.suffix.lower() in ANIMATIONS
 
 
 def _tested(args: argparse.Namespace, predictor: Any, video: Any, found: Any, wanted: dict[str, Any]) -> list[dict[str, Any]]:

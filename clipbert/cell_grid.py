@@ -1,5 +1,6 @@
 """Where a grid cell lies on the true pixels of a frame, undoing resize and padding."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +31,13 @@ class CellGrid:
             raise ValueError(f"the grid has {self.shape[0]} x {self.shape[1]} cells, so none at row {row}, column {col}.")
         (top, bottom), (left, right) = (self._edges(index, axis) for axis, index in enumerate((row, col)))
         return (left, top, right, bottom) if top < bottom and left < right else None
+
+    def boxes(self) -> Tensor:
+        """float64[h, w, 4]: the box of every cell, nan where it lies on padding alone."""
+        nothing = (math.nan,) * 4
+        return torch.tensor(
+            [[self.box(row, col) or nothing for col in range(self.shape[1])] for row in range(self.shape[0])], dtype=torch.float64
+        )  # fmt: skip
 
     @property
     def canvas(self) -> tuple[float, float]:

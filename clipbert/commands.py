@@ -54,10 +54,11 @@ def check_session_files(args: argparse.Namespace) -> None:
         if path is not None and not path.parent.is_dir():
             raise ValueError(f"{option}: there is no folder {path.parent}; make it first.")
         if path is not None:
-            _needs_pictures(option)
+            check_pictures(option)
 
 
-def _needs_pictures(option: str) -> None:
+def check_pictures(option: str) -> None:
+    """Raises ValueError where what draws them is not installed."""
     for package in ("matplotlib", "plotly"):
         if importlib.util.find_spec(package) is None:
             raise ValueError(f"{option} needs {package}, which is not installed; pip install 'clipbert[app]'.")

@@ -265,7 +265,10 @@ class Attribution(_ShapeRepr):
         return float((size * self.grid.on_padding()).sum() / size.sum().clamp(min=torch.finfo(torch.float64).tiny))
 
     def save(self, path: str | Path) -> None:
-        """Write a .npz file of arrays and one JSON text, without pickled objects.  Raises ValueError for another suffix."""
+        """Write a .npz file of arrays and one JSON text, without pickled objects.  Raises ValueError for another suffix.
+
+        For readers without this package `boxes` says where each cell lies, float64[h, w, 4] as `CellGrid.box`, nan on padding alone.
+        """
         path = Path(path)
         if path.suffix != ".npz":
             raise ValueError(f"an attribution is saved as .npz, got {path}; name it {path.with_suffix('.npz')}.")
@@ -273,14 +276,15 @@ class Attribution(_ShapeRepr):
         arrays = {name: value.numpy() for name, value in values.items() if isinstance(value, Tensor)}
         rest = {name: value for name, value in values.items() if name not in arrays and name != "grid"}
         about = rest | {"grid": vars(self.grid) if self.grid is not None else None}
-        np.savez_compressed(path, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
+        boxes = {} if self.grid is None else {"boxes": self.grid.boxes().numpy()}
+        np.savez_compressed(path, allow_pickle=False, about=np.array(json.dumps(about)), **arrays, **boxes)
 
     @classmethod
     def load(cls, path: str | Path) -> "Attribution":
         """What `save` wrote; raises ValueError for anything else."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                arrays: dict[str, Any] = {name: torch.from_numpy(file[name]) for name in file.files if name != "about"}
+                arrays: dict[str, Any] = {name: torch.from_numpy(file[name]) for name in file.files if name not in ("about", "boxes")}
                 about = _tuples(json.loads(str(file["about"])))
             grid = about.pop("grid")
             return cls(**about, **arrays, grid=None if grid is None else CellGrid(**_tuples(grid)))

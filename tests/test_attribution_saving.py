@@ -59,6 +59,15 @@ def test_above_16_clips_values_have_an_interval_around_them(found: dict[str, Att
     assert all(row["low"] <= row["value"] <= row["high"] for row in tidy(sampled)) and "low" not in tidy(found["clip_shapley"])[0]
 
 
+def test_numpy_alone_reads_where_cells_lie(found: dict[str, Attribution], tmp_path: Path) -> None:
+    found["cell_occlusion"].save(tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
+        boxes, about = file["boxes"], json.loads(str(file["about"]))
+    grid = found["cell_occlusion"].grid
+    assert grid is not None and boxes.shape == (3, 3, 4) and tuple(boxes[1, 2]) == grid.box(1, 2)
+    assert np.isnan(boxes).all(axis=-1).sum() == int(grid.on_padding().sum()) and about["method"] == "cell_occlusion"
+
+
 def test_a_csv_file_holds_the_table(found: dict[str, Attribution], tmp_path: Path) -> None:
     write_csv(found["cell_occlusion"], tmp_path / "a.csv")
     with open(tmp_path / "a.csv", newline="") as file:
@@ -96,12 +105,31 @@ def test_the_command_looks_into_the_clips_it_is_told(capsys: pytest.CaptureFixtu
     assert (tmp_path / "a.csv").read_text().startswith("clip,start,end,token,piece,value\n3,")
 
 
+STARTS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF", "html": b"<!doctype html", "gif": b"GIF89a", "mp4": b"\0\0\0"}
+FILES = [("clip_responsibility", "pdf"), ("frame_shapley", "svg"), ("token_ablation", "html"), ("cell_gradient_x_activation", "png"),
+         ("cell_rollout", "gif"), ("cell_gradient_x_activation", "mp4")]  # fmt: skip
+
+
+@pytest.mark.parametrize("method, suffix", FILES)
+def test_the_command_writes_what_the_suffix_says(
+    capsys: pytest.CaptureFixture[str], model_dir: str, method: str, suffix: str, tmp_path: Path  # noqa: F811
+) -> None:  # fmt: skip
+    path = tmp_path / f"a.{suffix}"
+    argv = ("attribute", VIDEO, "what colour?", "--model", model_dir, "--method", method, "--num-clips", "3", "--out", str(path), "--json")
+    code, out, err = run(capsys, *argv)
+    assert (code, err) == (0, "") and path.read_bytes().startswith(STARTS[suffix])
+    assert len(json.loads(out)["clips"]) == (3 if suffix in ("gif", "mp4", "pdf") else 1), "an animation is of all clips"
+    assert list(tmp_path.iterdir()) == [path], "no file is left half done"
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
         (["--method", "cell_occlusion", "--clip", "5", "--num-clips", "2"], "--clip must be between 1 and 2, got 5"),
         (["--method", "cell_oclusion"], "did you mean 'cell_occlusion'"),
-        (["--out", "a.png"], "--out writes .npz or .csv, got a.png; name it a.npz"),
+        (["--out", "a.jpg"], "--out writes .npz, .csv, .png, .svg, .pdf, .html, .gif or .mp4, got a.jpg; name it a.npz"),
+        (["--out", "a.gif"], ".gif animates cells over the frames, and clip_shapley explains clips; take a method of cells, or write a .png"),
+        (["--out", "a.png", "--method", "cell_occlusion", "--clip", "1", "2"], ".png shows one clip, and --clip names 2; name one, or write a .gif"),
         (["--out", "/nowhere/a.csv"], "there is no folder /nowhere"),
         (["--steps", "3"], "clip_shapley makes no steps"),
     ],

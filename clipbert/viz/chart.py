@@ -60,9 +60,9 @@ class Scale:
         """Where on the scale a value lies, from 0 to 1."""
         return (value - self.low) / (self.high - self.low)
 
-    def strength(self, value: float) -> float:
-        """How far from 0 a value lies, of the farthest."""
-        return abs(value) / max(abs(self.low), abs(self.high))
+    def opacity(self, value: float, strongest: float) -> float:
+        """Of what shows a value over a picture: `strongest` for the value farthest from 0, less the nearer it lies; where `strongest` is 1, all 1."""
+        return strongest ** (3 - 2 * abs(value) / max(abs(self.low), abs(self.high)))
 
 
 PERCENT = Scale(0.0, 100.0, signed=False, unit="%")
@@ -148,11 +148,11 @@ class Boxes:
     text: str = ""
     """A column of text within the box."""
     opacity: float = 1.0
-    """Of the strongest; the weaker hide less of what lies beneath."""
+    """Of the strongest."""
 
     def opacities(self) -> list[float]:
-        """Of each box; all 1 where `opacity` is."""
-        return [self.opacity ** (3 - 2 * self.scale.strength(row[self.value])) for row in self.rows]
+        """Of each box."""
+        return [self.scale.opacity(row[self.value], self.opacity) for row in self.rows]
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,9 +3,11 @@
 A chart, say `answer_bars(prediction, model="real")`, becomes a Plotly figure by
 `screen_figure(chart, theme="dark")`, shown with `config=CONFIG`; a matplotlib
 one by `print_figure(chart, width="column")`; a file by `save(chart, path)`; a
-table for screen readers by `to_table(chart.rows)`.
+table for screen readers by `to_table(chart.rows)`.  Maps of all clips in turn
+are a moving picture, which `save_animation` writes.
 """
 
+from clipbert.viz.animation import save_animation
 from clipbert.viz.answers import answer_bars, answer_changes, answer_over_clips, clip_contributions, clip_values, logits_heat, match_bars
 from clipbert.viz.attributions import faithfulness_curves, frame_values, token_chips
 from clipbert.viz.cells import cell_comparison, cell_overlay
@@ -67,6 +69,7 @@ __all__ = [
     "retrieval_ranking",
     "sampling_timeline",
     "save",
+    "save_animation",
     "screen_figure",
     "screen_html",
     "seed_variance",

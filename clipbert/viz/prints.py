@@ -174,7 +174,7 @@ def _label_points(axes: Axes, column: str, rows: list[Row], xs: list[float], ys:
 
 def _draw_heat(axes: Axes, chart: Chart, mark: Heat) -> None:
     xs, ys = (axis.positions(mark.rows, column) for axis, column in ((chart.x, mark.x), (chart.y, mark.y)))
-    colors = _colors(mark.scale)
+    colors = colors_of(mark.scale)
     for x, y, row in zip(xs, ys, mark.rows, strict=True):
         share = mark.scale.share(row[mark.value])
         axes.add_patch(Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, facecolor=colors(share), linewidth=0))
@@ -187,7 +187,7 @@ def _draw_heat(axes: Axes, chart: Chart, mark: Heat) -> None:
 
 
 def _draw_boxes(axes: Axes, mark: Boxes) -> None:
-    colors = _colors(mark.scale)
+    colors = colors_of(mark.scale)
     for row, opacity in zip(mark.rows, mark.opacities(), strict=True):
         share, (left, top, right, bottom) = mark.scale.share(row[mark.value]), (row[side] for side in ("left", "top", "right", "bottom"))
         face = (*colors(share)[:3], opacity)
@@ -199,12 +199,13 @@ def _draw_boxes(axes: Axes, mark: Boxes) -> None:
 
 
 def _draw_scale(figure: Figure, beside: list[Axes], scale: Scale, where: Literal["right", "bottom"]) -> None:
-    colors = ScalarMappable(Normalize(scale.low, scale.high), _colors(scale))
+    colors = ScalarMappable(Normalize(scale.low, scale.high), colors_of(scale))
     bar = figure.colorbar(colors, ax=beside, label=plain(scale.unit), aspect=30, location=where)
     bar.outline.set_visible(False)
 
 
-def _colors(scale: Scale) -> Colormap:
+def colors_of(scale: Scale) -> Colormap:
+    """From the lowest at 0 to the highest at 1."""
     return matplotlib.colormaps[(SIGNED if scale.signed else UNSIGNED)[1]]
 
 

@@ -52,7 +52,7 @@ def strip(seen: SeenFrames, spans: Float[Tensor, "N 2"], *, side: int = 112, cap
     lines = 2 if captions else 1
     width, height = num_frames * (side + 1) - 1 + GAP, side + lines * CAPTION + GAP
     page = Image.new("RGB", (columns * width + GAP, -(-num_clips // columns) * height + GAP), PAGE)
-    draw, font = ImageDraw.Draw(page), _font(11)
+    draw, font = ImageDraw.Draw(page), font_of(11)
     for n, (start, end) in enumerate(spans.tolist()):
         left, top = GAP + n % columns * width, GAP + n // columns * height
         for t in range(num_frames):
@@ -60,7 +60,7 @@ def strip(seen: SeenFrames, spans: Float[Tensor, "N 2"], *, side: int = 112, cap
         draw.rectangle((left - 1, top - 1, left + width - GAP, top + side), outline=LINE)
         text = [f"{n + 1}: {time_range(start, end)}", *captions[n : n + 1]]
         for line, words in enumerate(text):
-            draw.text((left, top + side + 3 + line * CAPTION), _fitting(plain(words), font, width - GAP), INK, font)
+            draw.text((left, top + side + 3 + line * CAPTION), fitting(plain(words), font, width - GAP), INK, font)
     return page
 
 
@@ -103,14 +103,15 @@ def hatching(side: int) -> Image.Image:
     return image
 
 
-def _font(points: int) -> ImageFont.FreeTypeFont:
+def font_of(points: int) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which matplotlib ships: Pillow's own font lacks most scripts, and the dash of a time range."""
     from matplotlib import get_data_path
 
     return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", points)
 
 
-def _fitting(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+def fitting(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """The text, cut with an ellipsis to a width in pixels."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:
