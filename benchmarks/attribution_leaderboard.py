@@ -129,7 +129,8 @@ def _explain_video(predictor: Any, args: argparse.Namespace, sampling: Row, fold
     started = time.process_time()
     path, asked = _questions(args, folder, index)
     video = predictor.encode(path, **{name: sampling[name] for name in ("num_clips", "num_frames", "fps")})
-    right = [row for row in asked if predictor.answer(video, row["question"]).answer == row["answer"]]
+    answers = [predictor.answer(video, row["question"]) for row in asked]
+    right = [row | {"probability": float(said.scores.max())} for row, said in zip(asked, answers, strict=True) if said.answer == row["answer"]]
     kinds = {kind: sum(row["answer_type"] == kind for row in asked) for kind in dict.fromkeys(row["answer_type"] for row in asked)}
     drawn = random.Random(f"{args.seed}/{index}").sample(right, min(args.per_video, len(right)))
     found = [_explain(predictor, path, video, row, test=n == 0 and index < args.tested) for n, row in enumerate(drawn)]
@@ -166,6 +167,7 @@ def _explain(predictor: Any, path: Path, video: Any, row: Row, *, test: bool) ->
     clip = int(shares.values.masked_fill(~boxed, float("-inf")).argmax()) if bool(boxed.any()) else None
     found: Row = {
         "question": question, "answer": row["answer"], "type": row["answer_type"], "needs": row["needs"], "clip": clip,
+        "probability": round(row["probability"], 4),
         "planted_clips": int(planted_clips(video.times, evidence).sum()), "scores": {}, "seconds": {}, "on_padding": {}, "faithfulness": [],
     }  # fmt: skip
     if clip is None:  # the clips miss the evidence, and the answer was right by luck or by other means

@@ -1,5 +1,7 @@
 """Tables of `attribution_leaderboard.py`, from the rows of its videos."""
 
+from collections.abc import Callable
+from functools import partial
 from statistics import mean
 from typing import Any
 
@@ -13,6 +15,9 @@ SCORES = {
 }  # fmt: skip
 BACKGROUND = ("location", "where", "when")
 """Types whose answer is the place or the time of day, seen all over the frame: the planted box holds whom it is about."""
+SURE = 0.5
+"""From this probability on an answer is taken as known rather than guessed: a guess can be right too, and no map of it finds the evidence."""
+SURELY, BOXED = f"p >= {SURE:g}", "answer in the box"
 GOALS = {"clips": 0.95, "cells": 0.80}
 
 
@@ -23,25 +28,30 @@ def leaderboard(videos: list[Row], num_questions: int) -> Row:
         kept.append(video["questions"][: num_questions - sum(map(len, kept))])
     explained = [[row for row in rows if row["clip"] is not None] for rows in kept]
     types = sorted({row["type"] for rows in explained for row in rows})
-    groups: dict[str, tuple[str, ...]] = {
-        "all": tuple(types), "answer in the box": tuple(t for t in types if t not in BACKGROUND),
-        "answer in the background": tuple(t for t in types if t in BACKGROUND), **{t: (t,) for t in types},
+    groups: dict[str, Callable[[Row], bool]] = {
+        "all": lambda row: True, SURELY: lambda row: row["probability"] >= SURE, BOXED: lambda row: row["type"] not in BACKGROUND,
+        "answer in the background": lambda row: row["type"] in BACKGROUND, **{kind: partial(_of_type, kind) for kind in types},
     }  # fmt: skip
     asked, right = (sum(sum(video[name].values()) for video in videos) for name in ("asked", "right"))
     scores = [
         {"group": group, "level": about.level, "method": name, "score": score, **found}
-        for group, members in groups.items()
+        for group, belongs in groups.items()
         for name, about in METHODS.items()
         for score in SCORES[about.level]
-        if (found := _summary([[row["scores"][name][score] for row in rows if row["type"] in members] for rows in explained]))
+        if (found := _summary([[row["scores"][name][score] for row in rows if belongs(row)] for rows in explained]))
     ]
     return {
         "videos": len(videos), "asked": asked, "right": right, "questions": sum(map(len, kept)), "explained": sum(map(len, explained)),
         "seconds": {name: mean(row["seconds"][name] for rows in explained for row in rows) for name in METHODS},
         "on_padding": {name: _mean([row["on_padding"].get(name) for rows in explained for row in rows]) for name in METHODS},
-        "scores": scores, "goals": [_goal(level, scores) for level in GOALS], "faithfulness": _faithfulness(explained),
+        "scores": scores, "goals": [goal for group in ("all", SURELY, BOXED) for level in GOALS for goal in _goal(level, scores, group)],
+        "faithfulness": _faithfulness(explained),
         "cpu_seconds": sum(video["cpu_seconds"] for video in videos),
     }  # fmt: skip
+
+
+def _of_type(kind: str, row: Row) -> bool:
+    return row["type"] == kind
 
 
 def _summary(by_video: list[list[list[float]]]) -> Row:
@@ -55,17 +65,14 @@ def _summary(by_video: list[list[list[float]]]) -> Row:
     return {"questions": number, "videos": len(by_video), "value": value, "low": low, "high": high, "random": chance, "best": best}
 
 
-def _goal(level: str, scores: list[Row]) -> Row:
-    rows = [row for row in scores if row["group"] == "all" and row["level"] == level and row["score"] == "pointing"]
+def _goal(level: str, scores: list[Row], group: str) -> list[Row]:
+    """Whether the best method of a level reaches it; nothing where there is no question."""
+    rows = [row for row in scores if row["group"] == group and row["level"] == level and row["score"] == "pointing"]
+    if not rows:
+        return []
     best = max(rows, key=lambda row: row["value"])
-    return {
-        "level": level,
-        "goal": GOALS[level],
-        "method": best["method"],
-        "value": best["value"],
-        "low": best["low"],
-        "reached": best["value"] >= GOALS[level],
-    }
+    said = {name: best[name] for name in ("group", "level", "method", "questions", "value", "low", "high")}
+    return [said | {"goal": GOALS[level], "reached": best["value"] >= GOALS[level]}]
 
 
 def _faithfulness(explained: list[list[Row]]) -> list[Row]:
@@ -112,7 +119,8 @@ def markdown(found: Row) -> str:
     ]  # fmt: skip
     for goal in found["goals"]:
         reached = "reached" if goal["reached"] else "NOT reached"
-        lines.append(f"- {goal['level']}: {goal['method']} {_percent(goal['value'])}; goal {_percent(goal['goal'])}: {reached}")
+        of = f"{goal['level']}, {goal['group']} ({goal['questions']} questions)"
+        lines.append(f"- {of}: {goal['method']} {_ranged(goal)}; goal {_percent(goal['goal'])}: {reached}")
     lines.append("")
     for level in SCORES:
         lines += _level(found, level)
