@@ -1,11 +1,12 @@
 """What the bundled model must beat, trained on the same looks at the same pictures, and how sure each difference is.
 
-    python train/baselines.py --config train/configs/real_finetune.yaml --model clipbert/models/real --data data/real --out result.json
+    python train/baselines.py --config train/configs/real_finetune.yaml --model real --questions data/real/qa_val.jsonl data/real/rooms_val.jsonl \
+        --captions data/real/captions_val.jsonl --videos ../shared/data --hardware "..." --out result.json
 
 Questions: an MLP on the mean grid of the frozen CNN and the mean word of the
-question, and one on the question alone.  Retrieval: the ridge map that the
-contrastive head started from.  Model and baselines see the same clips of
-validation; intervals resample videos.
+question, and one on the question alone.  Retrieval, of a model with a
+contrastive head: the ridge map that the head started from.  Model and
+baselines see the same clips; intervals resample videos.
 """
 
 import argparse
@@ -116,7 +117,9 @@ def compare(right: dict[str, Tensor], examples: Sequence[Example], seed: int) ->
     group = torch.tensor([index[example.video] for example in examples])
     kinds = [example.answer_type for example in examples]
     chosen = {kind: torch.tensor([kind == other for other in kinds]) for kind in sorted(set(kinds))}
-    chosen |= {"captions without yes/no": torch.tensor([kind not in ("action", "daquar", "yes/no") for kind in kinds])}
+    chosen |= {"all": torch.ones(len(kinds), dtype=torch.bool)}
+    if "yes/no" in chosen:
+        chosen |= {"captions without yes/no": torch.tensor([kind not in ("action", "daquar", "yes/no") for kind in kinds])}
     table: dict[str, Any] = {}
     for kind, rows in chosen.items():
         table[kind] = {"questions": int(rows.sum())} | {name: _percent(values[rows].mean()) for name, values in right.items()}
@@ -151,6 +154,8 @@ def questions(settings: Settings, run: Run, predictor: Predictor, cnn: FrozenCnn
 def retrieval(settings: Settings, run: Run, predictor: Predictor, cnn: FrozenCnn, examples: Sequence[Example], store: VideoStore) -> dict[str, Any]:
     """Recall of each data set's own gallery, by the model, by its contrastive part, by the ridge map."""
     datasets = [s.dataset for s in run.train if s.settings.task == "contrastive" and isinstance(s.dataset, GridDataset)]
+    if not datasets:
+        raise ValueError("--captions compares with the ridge map of a contrastive head, and the config has no contrastive source; leave it out.")
     captions: dict[str, list[str]] = {}
     for dataset in datasets:
         for group in dataset.groups:
@@ -203,8 +208,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--config", type=Path, required=True, help="settings that trained the model")
     parser.add_argument("--model", default="real")
-    parser.add_argument("--data", type=Path, required=True, help="folder that train/real_data.py wrote")
-    parser.add_argument("--videos", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--questions", type=Path, nargs="+", required=True, metavar="JSONL", help="held out, with open-ended answers")
+    parser.add_argument("--captions", type=Path, metavar="JSONL", help="held out; recall within each folder of videos")
+    parser.add_argument("--videos", type=Path, required=True)
     parser.add_argument("--hardware", required=True, help="in words, for the result")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     parser.add_argument("overrides", nargs="*", metavar="key.key=value")
@@ -226,12 +232,12 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     run, store = Run(settings), open_store(args.videos)
     predictor = Predictor.from_pretrained(args.model, dtype="auto")
     cnn = FrozenCnn(run.engine.model.clipbert.backbone, run.processor)
-    asked = [example for name in ("qa", "rooms") for example in read_examples(args.data / f"{name}_val.jsonl")]
+    asked = [example for file in args.questions for example in read_examples(file)]
     unique = [replace(example, id=str(number)) for number, example in enumerate(asked)]
+    captions = {"retrieval": retrieval(settings, run, predictor, cnn, read_examples(args.captions), store)} if args.captions else {}
     return {
         "command": " ".join(["python", "train/baselines.py", *sys.argv[1:]]), "model": str(args.model), "sampling": asdict(predictor.sampling),
-        "questions": questions(settings, run, predictor, cnn, unique, store),
-        "retrieval": retrieval(settings, run, predictor, cnn, read_examples(args.data / "captions_val.jsonl"), store),
+        "questions": questions(settings, run, predictor, cnn, unique, store), **captions,
         "seed": settings.run.seed, "versions": versions(), "commit": commit(), "hardware": args.hardware, "seconds": round(time.time() - began),
     }  # fmt: skip
 
