@@ -74,8 +74,8 @@ def find_units(
     case = inside(predictor, encoded, wanted, [index], baseline="", steps=1, seed=0)
     batch_size = max(1, ROWS_AT_ONCE // case.score.num_texts)
     if perturbation == "blur":
-        path = video if not isinstance(video, EncodedVideo) else file
-        assert path is not None
+        path = video if file is None else file
+        assert not isinstance(path, EncodedVideo)
         blurred = BlurredClip.of(case.score.per_clip, predictor.clip_frames(path, encoded, index), (case.features.shape[2], case.features.shape[3]))
         score, batch_size = _of_blurred(case, level, blurred), min(batch_size, BLURRED_AT_ONCE)
     else:

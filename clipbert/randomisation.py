@@ -80,6 +80,7 @@ def randomisation_check(
     if num_models < 1:
         raise ValueError(f"num_models must be at least 1, got {num_models}.")
     index = None if attribution.level == "clips" else attribution.clip_index[row_of(attribution, clip)]
+    rank_agreement(attribution, attribution, clip=index)  # raises for a map that ranks nothing, before any is made again
     settings = wanted | {"method": attribution.method, "baseline": baseline, "steps": steps, "clips": None if index is None else [index]}
     if wanted.get("task", "answer") == "answer":  # a random model would give another answer
         settings["target"] = attribution.target.removesuffix(f" rather than {wanted.get('versus')}")

@@ -118,6 +118,12 @@ def test_another_file_than_the_encoded_one_is_refused(predictor: Predictor, vide
         faithfulness(predictor, video, QUESTION, own, perturbation="blur", file="nothing.mp4")
 
 
+def test_a_video_that_is_not_encoded_is_blurred_from_its_own_file(predictor: Predictor, video: EncodedVideo) -> None:
+    own = attribute(predictor, video, QUESTION, method="frame_leave_one_out", clips=[0])
+    named = faithfulness(predictor, video, QUESTION, own, perturbation="blur", file=VIDEO)
+    assert faithfulness(predictor, VIDEO, QUESTION, own, perturbation="blur").rows() == named.rows()
+
+
 def test_clips_and_words_have_no_pixels_to_blur(predictor: Predictor, video: EncodedVideo) -> None:
     own = attribute(predictor, video, QUESTION)
     with pytest.raises(ValueError, match='"blur" is of frames and cells, and clip_shapley explains clips; take "mask"'):

@@ -1,5 +1,6 @@
 """The model-randomisation check: the copy, the stages, maps that follow the model and maps that do not."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -67,6 +68,8 @@ def test_the_verdict_goes_by_the_last_stage() -> None:
 
 def test_settings_that_cannot_be_are_said(predictor: Predictor, video: EncodedVideo) -> None:
     own = attribute(predictor, video, QUESTION, method="cell_occlusion", clips=[1], target="red")
+    with pytest.raises(ValueError, match="gives all 9 units the same value, which ranks nothing"):
+        randomisation_check(predictor, video, QUESTION, replace(own, cells=torch.ones(1, 3, 3)), target="red")
     with pytest.raises(ValueError, match="num_models must be at least 1, got 0"):
         randomisation_check(predictor, video, QUESTION, own, num_models=0, target="red")
     with pytest.raises(ValueError, match="the attribution explains 'red'"):
