@@ -64,10 +64,10 @@ def build_app(predictor: "Predictor | Callable[[], Predictor]", *, examples: Pat
         gr.HTML(help_html(tabs()), elem_id="help", apply_default_css=False)
         banner = gr.HTML(banner_html(*engine.banner()), elem_id="banner")
         with gr.Row(equal_height=False):
-            with gr.Column(scale=4, min_width=300):
+            with gr.Column(scale=4, min_width=300, elem_classes="chooser"):
                 video_chooser(shared)
                 shared.settings = settings_accordion(SamplingConfig())
-            with gr.Column(scale=9, min_width=320), gr.Tabs(elem_id="tabs") as shared.tabs:
+            with gr.Column(scale=9, min_width=320, elem_classes="work"), gr.Tabs(elem_id="tabs") as shared.tabs:
                 for tab in tabs():
                     name = tab.__name__.rsplit(".", 1)[-1]
                     with gr.Tab(tab.TITLE, id=name, elem_id=f"tab-{name}") as shared.tab:

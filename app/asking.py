@@ -1,6 +1,6 @@
 """A question being answered clip by clip, with what the page shows of it."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,7 +113,7 @@ def ask_stream(predictor: "Predictor", path: Path, question: Question, **setting
     yield from ask_footage(predictor, footage(predictor, path, **settings), question)
 
 
-def ask_footage(predictor: "Predictor", shown: "Footage", question: Question) -> Iterator[Asked]:
+def ask_footage(predictor: "Predictor", shown: "Footage", question: Question) -> Generator[Asked]:
     """`ask_stream` of clips as they may have been edited."""
     sampling = shown.sampling
     image_size = predictor.model.processor.image_size  # pyright: ignore[reportAttributeAccessIssue]

@@ -203,6 +203,12 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Any, app_url: str) -> None
     context.close()
 
 
+def test_on_a_phone_the_tabs_are_on_the_first_screen(page: Any) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function("document.querySelector('#tabs [role=tablist]').getBoundingClientRect().bottom < 844")
+    assert page.locator("#examples img").count() == 6 and page.locator("#settings").is_visible()
+
+
 def test_two_visitors_do_not_see_each_others_results(page: Any, browser: Any, app_url: str) -> None:
     context = browser.new_context()
     other = context.new_page()
