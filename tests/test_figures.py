@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from test_attribution_figures import PIXELS, attended, cells, frames, measured, planted, words
 from test_cost import QUICK
 from test_cost import point as cost_point
@@ -402,3 +403,8 @@ def test_parts_of_a_step_lie_one_after_the_other() -> None:
 def test_a_cost_panel_needs_a_point() -> None:
     with pytest.raises(ValueError, match="panel a has no measured point"):
         figures.cost_panel(panels([])[0], model="small")
+
+
+def test_a_printed_picture_is_white_so_that_its_text_reads_on_a_dark_page() -> None:
+    with Image.open(io.BytesIO(figures.print_bytes(CHARTS["answers"], "png"))) as image:
+        assert image.convert("RGBA").getpixel((1, 1)) == (255, 255, 255, 255)

@@ -24,7 +24,7 @@ SETTINGS: Any = {
     "font.size": POINTS, "axes.titlesize": POINTS, "axes.labelsize": POINTS, "xtick.labelsize": POINTS - 1, "ytick.labelsize": POINTS - 1,
     "legend.fontsize": POINTS - 1, "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "clipbert", "axes.spines.top": False,
     "axes.spines.right": False, "axes.edgecolor": COLORS.faint, "axes.linewidth": 0.6, "text.color": COLORS.text, "axes.labelcolor": COLORS.text,
-    "xtick.color": COLORS.text, "ytick.color": COLORS.text, "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
+    "xtick.color": COLORS.text, "ytick.color": COLORS.text, "figure.facecolor": "white", "axes.facecolor": "none", "savefig.facecolor": "white",
     "text.parse_math": False,
 }  # fmt: skip
 SMALL = {"fontsize": POINTS - 2, "color": COLORS.text}
