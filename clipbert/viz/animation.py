@@ -115,8 +115,9 @@ def _ramp(scale: Scale) -> Image.Image:
 
 
 def _write_gif(pages: Iterator[Image.Image], path: Path) -> None:
-    """Each page with a palette of its own that reaches to the rare colours, which are those of the scale."""
-    reduced = (page.quantize(palette=page.quantize(256, Image.Quantize.MAXCOVERAGE), dither=Image.Dither.FLOYDSTEINBERG) for page in pages)
+    """Each page with a palette of its own that reaches to the rare colours, which are those of the scale; found in a ninth of the pixels."""
+    palettes = ((page, page.reduce(3).quantize(256, Image.Quantize.MAXCOVERAGE)) for page in pages)
+    reduced = (page.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for page, palette in palettes)
     first = next(reduced)
     first.save(path, format="GIF", save_all=True, append_images=reduced, duration=MILLISECONDS, loop=0)
 
