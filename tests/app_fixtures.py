@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,14 @@ def app_predictor() -> Any:
 
 @pytest.fixture(scope="session")
 def app_url(app_predictor: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an app over `app_predictor` whose examples are quick to make."""
+    """The address of an app over `app_predictor`."""
+    with running_app(app_predictor, tmp_path_factory) as url:
+        yield url
+
+
+@contextmanager
+def running_app(predictor: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an app over a predictor, whose examples are quick to make."""
     from videos import write_video
 
     from app.app import build_app, launch
@@ -35,7 +43,7 @@ def app_url(app_predictor: Any, tmp_path_factory: pytest.TempPathFactory) -> Ite
     write_video(examples / "made" / "cat.gif", codec="gif", pix_fmt="rgb8", num_frames=10)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(uploads))
-        app = build_app(app_predictor, examples=examples)
+        app = build_app(predictor, examples=examples)
         yield launch(app, server_port=_free_port(), allowed_paths=[str(examples)], max_file_size="5mb")
         app.close()
 
@@ -74,6 +82,13 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def page(browser: Any, app_url: str) -> Iterator[Any]:
     """A fresh page of the app with its first example answered; fails on a request that leaves the machine or a script's error."""
+    with fresh_page(browser, app_url) as page:
+        yield page
+
+
+@contextmanager
+def fresh_page(browser: Any, app_url: str) -> Iterator[Any]:
+    """The same of the app at an address."""
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
     page = context.new_page()
     page.set_default_timeout(90_000)
