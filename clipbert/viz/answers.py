@@ -83,26 +83,28 @@ def clip_contributions(prediction: Prediction, spans: Float[Tensor, "N 2"], *, m
     )  # fmt: skip
 
 
-def clip_values(found: Attribution, left_out: Float[Tensor, " N"], spans: Float[Tensor, "N 2"], *, model: str, duration: float, about: str) -> Chart:
-    """Each clip's value (nats) for a score where it lies in the video, beside what the score loses when only this clip is `left_out`.
+def clip_values(
+    found: Attribution, left_out: Float[Tensor, " N"], spans: Float[Tensor, "N 2"], *, model: str, duration: float, about: str, unit: str = "nats"
+) -> Chart:
+    """Each clip's value (in `unit`) for a score where it lies in the video, beside what the score loses when only this clip is `left_out`.
 
     `about` names what the values are.
     """
     assert found.clips is not None
-    values = found.clips.tolist()
+    values, value = found.clips.tolist(), f"value_{unit}"
     rows: list[Row] = [
         {
             "clip": n + 1, "start_seconds": start, "end_seconds": end, "middle_seconds": (start + end) / 2,
-            "shown_seconds": max(end - start, THINNEST_BAR * duration), "value_nats": values[n], "loss_without_it_nats": float(left_out[n]),
+            "shown_seconds": max(end - start, THINNEST_BAR * duration), value: values[n], "loss_without_it_nats": float(left_out[n]),
             "direction": RAISES if values[n] >= 0 else LOWERS, "when": time_range(start, end),
         }
         for n, (start, end) in enumerate(spans.tolist())
     ]  # fmt: skip
-    hover = "clip {clip}, {when}\n{value_nats:+.3f} nats\nwithout it the score falls by {loss_without_it_nats:+.3f} nats"
+    hover = f"clip {{clip}}, {{when}}\n{{{value}:+.3f}} {unit}\nwithout it the score falls by {{loss_without_it_nats:+.3f}} nats"
     return Chart(
         f"Which clips moved the score of “{plain(found.target, 60)}”", model, f"{about}; score: {plain(found.value_function, 120)}", rows,
-        Axis("time (s)", limits=(0, duration)), Axis("value (nats)", limits=(1.2 * min(*values, 0, -1e-3), 1.2 * max(*values, 0, 1e-3))),
-        (Bars(rows, "middle_seconds", "value_nats", hover, thickness="shown_seconds", series="direction"),),
+        Axis("time (s)", limits=(0, duration)), Axis(f"value ({unit})", limits=(1.2 * min(*values, 0, -1e-3), 1.2 * max(*values, 0, 1e-3))),
+        (Bars(rows, "middle_seconds", value, hover, thickness="shown_seconds", series="direction"),),
         (RAISES, LOWERS),
     )  # fmt: skip
 
