@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from clipbert.predict import Predictor
 
 EXAMPLES = ROOT / "cache" / "examples"
+STYLES = [ROOT / "app" / "style.css", ROOT / "app" / "attribution" / "style.css"]
 MCP_PATH = "gradio_api/mcp/"
 UPLOADS = "clipbert-uploads-"  # then the number of the process whose they are
 INTRO = "# clipbert explorer\nAsk about a video, and see which seconds made the answer."
@@ -106,7 +107,7 @@ def launch(app: gr.Blocks, **settings: Any) -> str:
     defaults = {
         "server_name": "127.0.0.1", "share": False, "auth": None, "max_file_size": "500mb", "ssr_mode": False, "pwa": False, "mcp_server": False,
         "enable_monitoring": False, "show_error": False, "footer_links": ["api", "settings"], "allowed_paths": [str(EXAMPLES)],
-        "theme": theme(), "css_paths": ROOT / "app" / "style.css", "js": (ROOT / "app" / "keys.js").read_text(encoding="utf-8"),
+        "theme": theme(), "css_paths": STYLES, "js": (ROOT / "app" / "keys.js").read_text(encoding="utf-8"),
         "prevent_thread_lock": True, "quiet": True,
     }  # fmt: skip
     _, address, _ = app.launch(**{**defaults, **settings})

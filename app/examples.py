@@ -30,6 +30,7 @@ class Example:
     question: str
     captions: tuple[str, ...] = ()
     poster_at: float = 0.5  # of its duration
+    answers: tuple[str, ...] = ()  # right ones, as anybody can see; none where a caption is asked for
 
     @property
     def asks(self) -> Question:
@@ -101,12 +102,12 @@ def _examples(folder: Path) -> tuple[Example, ...]:
         _portrait(gif)
     captions = ("a cat", "a man riding a bicycle", "a man in a car", "children on a beach")
     examples = (
-        Example("street", "action", street.path, street.question),
-        Example("reel", "seen only once", reel.path, reel.question),
-        Example("car", "one frame tells", car.path, car.question),
+        Example("street", "action", street.path, street.question, answers=("bike", "bicycle")),
+        Example("reel", "seen only once", reel.path, reel.question, answers=("cat",)),
+        Example("car", "one frame tells", car.path, car.question, answers=("suit", "jacket", "tie", "bow tie")),
         Example("captions", "which caption fits", reel.path, "which caption fits?", captions, poster_at=0.9),
-        Example("long", "long: 88 s", long, "what animal is it?", poster_at=0.02),
-        Example("gif", "portrait GIF", gif, "what animal is it?"),
+        Example("long", "long: 88 s", long, "what animal is it?", poster_at=0.02, answers=("cat",)),
+        Example("gif", "portrait GIF", gif, "what animal is it?", answers=("cat",)),
     )
     return tuple(_kept(example, folder) for example in examples)
 

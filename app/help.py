@@ -10,6 +10,7 @@ KEYS = (
     ("Tab, Shift Tab", "go to the next or the previous control"),
     ("← → Home End", "in a timeline: go from clip to clip"),
     ("↑ ↓", "in a timeline: go from policy to policy"),
+    ("← → ↑ ↓", "in a map of a frame: go from cell to cell, which reads it"),
     ("Enter", "on a clip: play the video from there"),
     ("?", "open this sheet"),
 )
@@ -24,6 +25,12 @@ WORDS = (
         "How much one clip moved the answer: its Shapley value, the average change when the clip joins any group of the others. In nats: +0.69 "
         "doubles the odds, −0.69 halves them. It tells what moved this model, not whether the model is right.",
     ),
+    (
+        "map",
+        "An attribution drawn: how much each clip, frame, grid cell or word moved a score. A map is tested by taking its units away in its order and "
+        "in random orders; one that is not better than random tells nothing.",
+    ),
+    ("padding", "The model is given squares: what a frame leaves empty is filled with zeros, drawn hatched. Nothing can be seen there."),
     ("probability", "The model's share of belief among the answers it knows. “Not sure” is shown where it is too low to trust."),
     ("log-odds", "How a text matches a video: above 0 the model leans to yes, below 0 to no."),
 )

@@ -8,7 +8,6 @@ from gradio_client.exceptions import AppError
 from test_app_api import VIDEO
 from test_predict import make_predictor
 
-from app.clip_bars import completeness_html
 from clipbert.attribution import attribute
 
 
@@ -22,23 +21,23 @@ def tab(page: Any) -> Any:
 def test_the_last_question_is_explained_and_its_values_add_up(tab: Any) -> None:
     assert tab.input_value("#attribution-text textarea") == "what is the man riding?"
     tab.click("#explain")
-    tab.wait_for_selector("#attribution-bars [data-clip]")
-    assert tab.locator("#attribution-bars [data-clip]").count() == 4
-    said = tab.inner_text("#attribution-bars")
-    assert "The values add up: sum" in said and "gap 0.0 %" in said and "model tiny" in said
+    tab.wait_for_selector("#attribution-clips [data-clip]")
+    assert tab.locator("#attribution-clips [data-clip]").count() == 4
+    said = tab.inner_text("#attribution-clips-lines")
+    assert "The values add up: sum" in said and "gap 0.0 %" in said and "model tiny" in tab.inner_text("#attribution-clips")
     assert "not whether the model is right" in tab.inner_text("#attribution-about")
 
 
 def test_a_clip_of_the_sorted_list_plays_and_shows_its_frames(tab: Any) -> None:
     tab.click("#explain")
-    tab.wait_for_selector("#attribution-bars .clip-bars")
+    tab.wait_for_selector("#attribution-clips .clip-bars")
     tab.click("#attribution-order input[value='by value']")
-    tab.wait_for_selector("#attribution-bars .clip-list")
-    values = [float(text) for text in tab.locator("#attribution-bars .clip-list button > span:last-child").all_inner_texts()]
+    tab.wait_for_selector("#attribution-clips .clip-list")
+    values = [float(text) for text in tab.locator("#attribution-clips .clip-list button > span:last-child").all_inner_texts()]
     assert values == sorted(values, reverse=True)
-    tab.click("#attribution-bars [data-clip='2']")
-    tab.wait_for_selector("#attribution-clip img")
-    assert "clip 3" in tab.inner_text("#attribution-clip")
+    tab.click("#attribution-clips [data-clip='2']")
+    tab.wait_for_selector("#attribution-frames img")
+    assert "clip 3" in tab.inner_text("#attribution-frames-heading")
     tab.wait_for_function("document.querySelector('#player video').currentTime > 0")
 
 
@@ -50,12 +49,14 @@ def test_why_not_another_answer_needs_that_answer_and_turns_the_target(tab: Any)
     tab.fill("#attribution-versus input", "blue")
     tab.keyboard.press("Enter")
     tab.click("#explain")
-    tab.wait_for_function("document.querySelector('#attribution-bars').innerText.includes('red rather than blue')")
-    tab.click("#attribution-method input[value='Leave one out']")
-    tab.wait_for_function("document.querySelector('#attribution-bars').innerText.includes('need not add up')")
+    tab.wait_for_function("document.querySelector('#attribution-clips-heading')?.innerText.includes('red rather than blue')")
+    tab.click("#attribution-clips-method input")
+    tab.get_by_role("option", name="Leave one out").click()
+    tab.wait_for_function("document.querySelector('#attribution-clips-lines')?.innerText.includes('need not add up')")
+    tab.click("#attribution-clips-files > button")
     with tab.expect_download() as download:
-        tab.click("#attribution-csv")
-    assert download.value.path().read_text().startswith("clip,start_seconds")
+        tab.click("#attribution-clips-csv")
+    assert download.value.path().read_text().startswith("clip,start,end,value")
 
 
 def test_an_answer_among_choices_is_explained_among_them(page: Any) -> None:
@@ -64,8 +65,8 @@ def test_an_answer_among_choices_is_explained_among_them(page: Any) -> None:
     page.click("#tab-attribution-button")
     page.wait_for_function("document.querySelector('#attribution-choices textarea').value == 'red\\nblue'")
     page.click("#explain")
-    page.wait_for_function("document.querySelector('#attribution-bars').innerText.includes('guess -log 2')")
-    assert "gap 0.0 %" in page.inner_text("#attribution-bars")
+    page.wait_for_function("document.querySelector('#attribution-clips')?.innerText.includes('guess -log 2')")
+    assert "gap 0.0 %" in page.inner_text("#attribution-clips-lines")
     page.click("#attribution-kind input[value='Why this caption fits']")
     page.wait_for_selector("#attribution-choices", state="hidden")
 
@@ -93,15 +94,3 @@ def test_the_endpoint_looks_inside_one_clip(client: Any) -> None:
 def test_the_endpoint_names_near_answers_for_one_that_does_not_exist(client: Any) -> None:
     with pytest.raises(AppError, match="the nearest are"):
         client.predict(handle_file(VIDEO), "what colour?", 2, target="rad", api_name="/attribute")
-
-
-def test_a_gap_is_shown_as_a_share_of_the_whole() -> None:
-    from dataclasses import replace
-
-    import torch
-
-    from clipbert.types import Attribution
-
-    found = Attribution("red", "clip_shapley", "log p", clips=torch.tensor([1.5, 0.5]), gap=-0.5)
-    assert "sum 2.000, whole 2.500 nats above the guess, gap 20.0 %" in completeness_html(found)
-    assert "need not add up" in completeness_html(replace(found, gap=None))

@@ -255,6 +255,6 @@ def test_synthetic_captions_give_recall_and_a_row_a_caption(page: Any) -> None:
     page.wait_for_selector("#retrieve-why-view .why li")
     caption = page.inner_text("#retrieve-why-view p").strip("“”")
     page.click("#retrieve-explain-0")
-    page.wait_for_selector("#attribution-bars .big")
+    page.wait_for_selector("#attribution-clips [data-clip]")
     assert page.input_value("#attribution-text textarea, #attribution-text input") == caption
-    assert "match log-odds" in page.inner_text("#attribution-bars")
+    assert "match log-odds" in page.inner_text("#attribution-clips")

@@ -1,61 +1,36 @@
-"""Attribution: which clips moved the score of an answer, of one answer rather than another, or of a caption."""
+"""Attribution: which clips, frames, cells and words moved the score of an answer, and whether to believe it."""
 
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import time
+from dataclasses import replace
+from typing import Any
 
 import gradio as gr
-import torch
 
 from app.asking import CHOICE, Question
-from app.clip_bars import CLICK_CLIP, bars_html, completeness_html
-from app.clip_card import clip_card
-from app.pictures import save_buttons
+from app.attribution.explained import CLIPS, FITS, WHY, WHY_NOT, Explained, Look, Score, explained, opened, standing_of
+from app.attribution.exports import LEFT_OUT, clips_chart
+from app.attribution.faithfulness_panel import FaithfulnessPanel
+from app.attribution.inside_panel import InsidePanel
+from app.attribution.level import Level, heading_html
+from app.attribution.lines import standing_html
+from app.clip_bars import CLICK_CLIP, bars_html
 from app.settings import sampling
 from app.shared import Shared, Updates
 from app.state import Session
 
-if TYPE_CHECKING:
-    from clipbert.predict import Predictor
-    from clipbert.sampling import ClipTimes
-    from clipbert.types import Attribution, EncodedVideo
-    from clipbert.viz.figures import Chart
-
 TITLE, PLACE = "Attribution", 4
-WHY, WHY_NOT, FITS = "Why this answer", "Why not another answer", "Why this caption fits"
-SHAPLEY, LEFT_OUT = "Shapley value", "Leave one out"
-METHODS = {SHAPLEY: "clip_shapley", LEFT_OUT: "clip_leave_one_out"}
 BY_TIME, BY_VALUE = "by time", "by value"
 ANSWERS_LISTED = 20
 AGGREGATION = 4  # its place among the settings
 ABOUT = (
-    "Which seconds of the video moved this model's score, clip by clip. An attribution says which inputs move the score, "
-    "**not whether the model is right**. This page shows the level of clips; `clipbert attribute --method` and the endpoint `/attribute` look "
-    "inside a clip too: at its frames, grid cells and words."
+    "Which seconds of the video, which frames, which places in a frame and which words moved this model's score. Start with **Explain**, then "
+    "click a clip, then one of its frames. An attribution says which inputs move the score, **not whether the model is right**, and a map is "
+    "worth reading only if it passes its test (below it)."
 )
-
-
-@dataclass(frozen=True)
-class Explained:
-    """An attribution with what drawing it, and asking for another of the same text, needs."""
-
-    text: str
-    choices: tuple[str, ...]  # empty: the model's own answers
-    kind: str
-    path: Path
-    video: "EncodedVideo"
-    clips: "tuple[ClipTimes, ...]"
-    found: "Attribution"
-    left_out: "Attribution"
-    model: str
-
-    def chart(self) -> "Chart":
-        from clipbert.attribution import METHODS as ABOUT_METHODS
-        from clipbert.viz.figures import clip_values
-
-        assert self.left_out.clips is not None
-        about = ABOUT_METHODS[self.found.method].about
-        return clip_values(self.found, self.left_out.clips, self.video.spans, model=self.model, duration=self.video.duration, about=about)
+CLICK_VERSUS = """element.addEventListener('click', (click) => {
+  const other = click.target.closest('[data-versus]');
+  if (other) trigger('click', {versus: other.dataset.versus});
+});"""
 
 
 def build(shared: Shared) -> None:
@@ -64,97 +39,127 @@ def build(shared: Shared) -> None:
 
 
 class _Asked:
-    """The controls: which score is explained, and how."""
+    """The controls: which score is explained."""
 
     def __init__(self, shared: Shared) -> None:
         self.kind = gr.Radio((WHY, WHY_NOT, FITS), value=WHY, show_label=False, container=False, elem_id="attribution-kind")
         with gr.Row(equal_height=True):
             self.text = gr.Textbox(label="Question, or caption", max_length=2000, scale=6, min_width=200, elem_id="attribution-text")
             self.go = gr.Button("Explain", variant="primary", scale=1, min_width=80, elem_id="explain")
-        self.choices = gr.Textbox(
-            label="Answers to choose from, one on each line (empty: all the model knows)",
-            lines=2,
-            max_length=4000,
-            elem_id="attribution-choices",
-        )
         with gr.Row():
+            self.choices = gr.Textbox(
+                label="Answers to choose from, one on each line (empty: all)", lines=1, max_length=4000, min_width=240, elem_id="attribution-choices"
+            )
             self.target = _answers("Answer to explain (empty: the model's own)", "attribution-target")
             self.versus = _answers("rather than", "attribution-versus", visible=False)
-        with gr.Row():
-            self.method = gr.Radio(
-                list(METHODS), value=SHAPLEY, label="Method", elem_id="attribution-method",
-                info="Shapley: a clip's mean gain over all orders in which clips could come. Leave one out: the loss without it.",
-            )  # fmt: skip
-            self.order = gr.Radio((BY_TIME, BY_VALUE), value=BY_TIME, label="Sorted", elem_id="attribution-order")
         self.answers = [self.target, self.versus]
         shared.follows_question(self.text)
         shared.follows_choices(self.choices)
 
 
 class _Explaining:
-    """The explanation of what the controls ask for."""
+    """The explanation of what the controls ask for: clips first, then what lies inside the clip that is clicked."""
 
     def __init__(self, shared: Shared) -> None:
         self.shared, self.asked = shared, _Asked(shared)
         self.notice = gr.HTML(elem_id="attribution-notice")
-        self.bars = gr.HTML(elem_id="attribution-bars", js_on_load=CLICK_CLIP)
-        self.card = gr.HTML(elem_id="attribution-clip")
+        self.standing = gr.HTML(elem_id="attribution-standing", js_on_load=CLICK_VERSUS)
         with gr.Column(visible=False, elem_id="attribution-result") as self.result:
-            save_buttons(shared, "attribution", self.notice, dict.fromkeys(("png", "svg", "csv"), _write))
-            with gr.Accordion("View as table", open=False, elem_id="attribution-as-table"):
-                self.table = gr.HTML(elem_classes="scrolls")
-        self.outputs = [self.bars, self.card, self.result, self.table]
+            self.clips = Level(CLIPS, "clips", js=CLICK_CLIP)
+            self.order = gr.Radio((BY_TIME, BY_VALUE), value=BY_TIME, label="Sorted", show_label=False, container=False, elem_id="attribution-order")
+            self.clips.files_and_table(shared, self.notice)
+            self.inside = InsidePanel(shared, self.notice)
+            self.faithfulness = FaithfulnessPanel(shared, self.notice)
+        self.fresh = gr.State("")
+        self.offering = [self.clips, *self.inside.levels.values(), self.inside.compare]
+        self.outputs = [
+            *(each.method for each in self.offering),
+            self.standing,
+            self.result,
+            *self.clips.outputs,
+            *self.faithfulness.outputs,
+            self.fresh,
+        ]
         self.wire()
 
     def wire(self) -> None:
         shared, asked, on = self.shared, self.asked, self.shared.on
         quiet, everything = {"notice": self.notice, "show_progress": "hidden"}, [*asked.answers, *self.outputs]
-        how = [asked.method, asked.order, *shared.settings]
+        how = [self.clips.method, self.order, *shared.settings]
         on([asked.go.click, asked.text.submit], self.explain, [asked.kind, asked.text, asked.choices, *asked.answers, *how], everything,
-           notice=self.notice, concurrency_id="model", show_progress_on=[self.bars])  # fmt: skip
-        changed = [asked.target.input, asked.versus.input, asked.method.input, shared.settings[AGGREGATION].input]
+           notice=self.notice, concurrency_id="model", show_progress="minimal", show_progress_on=[self.standing])  # fmt: skip
+        changed = [asked.target.input, asked.versus.input, self.clips.method.input, self.order.input, shared.settings[AGGREGATION].input]
         on(changed, self.again, [*asked.answers, *how], self.outputs, trigger_mode="always_last", **quiet)
-        on(asked.order.input, self.resort, [asked.order], self.outputs, **quiet)
+        on(self.standing.click, self.why_not, how, [asked.kind, *everything], **quiet)
         on(asked.kind.input, self.choose_kind, [asked.kind], [asked.choices, *everything], **quiet)
-        on(self.bars.click, self.open_clip, outputs=[self.card, shared.player], notice=self.notice)
+        on(self.clips.view.click, self.seek, outputs=[shared.player], notice=self.notice, queue=False, show_progress="hidden")
         on(shared.video_changed.change, self.other_video, outputs=everything, **quiet)
+        levels = {CLIPS: self.clips, **self.inside.levels}
+        self.inside.wire(self.clips.view.click, self.fresh, self.faithfulness.level)
+        self.faithfulness.wire({name: level.lines for name, level in levels.items()}, levels)
 
     def explain(
         self, session: Session, what: str, said: str, listed: str, wanted: str | None, other: str | None, how: str, sorted_how: str, *settings: Any
     ) -> Updates:  # fmt: skip
-        choices = Question.written(CHOICE, said, listed).texts
-        predictor, given, path = self.shared.engine.predictor(), sampling(settings), session.current_video()
+        import torch
+
+        given, path = sampling(settings), session.current_video()
+        score = Score(what, said, Question.written(CHOICE, said, listed).texts, wanted or None, other or None, given.aggregation, given.seed)
+        score.settings()  # what is lacking is told before the model runs
+        predictor = self.shared.engine.predictor()
         _, planned, _ = predictor.plan_clips(path, **_sampled(given))
         video = predictor.encode(path, **_sampled(given))
         clips = tuple(next(clip for clip in planned if torch.equal(clip.times, times)) for times in video.times)
-        found, left_out = _attributions(predictor, video, what, said, choices, wanted, other, how, given.aggregation, given.seed)
-        likeliest = gr.Dropdown(choices=_likeliest(predictor, video, said, choices, given.aggregation) if what != FITS else [])
-        explained = Explained(said, choices, what, path, video, clips, found, left_out, predictor.model.name)
-        return {**dict.fromkeys(self.asked.answers, likeliest), self.card: ""} | self.show(session, explained, sorted_how)
+        standing, likeliest = standing_of(predictor, video, score, self.known_answers(session, said), ANSWERS_LISTED)
+        session.results.pop("attribution-opened", None)
+        shown = Explained(score, path, video, clips, predictor.model.name, standing, likeliest)
+        return (
+            {**dict.fromkeys(self.asked.answers, gr.Dropdown(choices=list(likeliest)))} | self.offered() | self.show(session, shown, how, sorted_how)
+        )
+
+    def offered(self) -> Updates:
+        """The methods of each level."""
+        return {part: update for each in self.offering for part, update in each.offered().items()}
+
+    def known_answers(self, session: Session, question: str) -> tuple[str, ...]:
+        """What is right, where an example is asked its own question."""
+        if not session.example:
+            return ()
+        example = self.shared.examples.named(session.example)
+        return example.answers if question.strip() == example.question else ()
 
     def again(self, session: Session, wanted: str | None, other: str | None, how: str, sorted_how: str, *settings: Any) -> Updates:
-        """Another answer, method or pooling of the text explained before: no model runs."""
+        """Another answer, method, order or pooling of the text explained before: no model runs for the clips."""
         before = session.results.get("attribution")
         if before is None:
             return {}
-        predictor, given = self.shared.engine.predictor(), sampling(settings)
-        found, left_out = _attributions(
-            predictor, before.video, before.kind, before.text, before.choices, wanted, other, how, given.aggregation, given.seed
-        )
-        return self.show(session, replace(before, found=found, left_out=left_out), sorted_how)
+        score = replace(before.score, target=wanted or None, versus=other or None, aggregation=sampling(settings).aggregation)
+        return self.show(session, before.of(score), how, sorted_how)
 
-    def resort(self, session: Session, sorted_how: str) -> Updates:
-        return self.show(session, _last(session), sorted_how) if "attribution" in session.results else {}
+    def why_not(self, session: Session, how: str, sorted_how: str, *settings: Any, event: Any) -> Updates:
+        """The model's answer rather than the runner-up."""
+        before = explained(session)
+        assert before.standing is not None
+        first, second = before.standing.answer, str(event.versus)
+        score = replace(before.score, kind=WHY_NOT, target=first, versus=second)
+        boxes = {self.asked.kind: WHY_NOT, self.asked.target: first, self.asked.versus: gr.Dropdown(value=second, visible=True)}
+        return boxes | self.show(session, before.of(score), how, sorted_how)
 
-    def show(self, session: Session, explained: Explained, sorted_how: str) -> Updates:
+    def show(self, session: Session, shown: Explained, how: str, sorted_how: str) -> Updates:
         from clipbert.viz.figures import to_table
 
-        session.results["attribution"] = explained
-        chart = explained.chart()
-        drawn = bars_html(chart, by_value=sorted_how == BY_VALUE, notices=explained.video.notices)
+        predictor, look, place = self.shared.engine.predictor(), Look(how), opened(session)
+        found, _ = shown.map(predictor, look), shown.map(predictor, LEFT_OUT)
+        if shown.video.num_clips > 1:
+            shown.test(predictor, look, "mask")
+        session.results["attribution"], place.looks[CLIPS] = shown, look
+        chart = clips_chart(shown, look)
         return {
-            self.bars: drawn + completeness_html(explained.found), self.result: gr.Column(visible=True),
-            self.table: to_table(chart.rows, caption=f"{chart.title}. {chart.subtitle}"),
+            self.standing: standing_html(shown.standing), self.result: gr.Column(visible=True), self.clips.heading: heading_html(chart.title),
+            self.clips.view: bars_html(chart, by_value=sorted_how == BY_VALUE, notices=shown.video.notices, selected=place.clip),
+            self.clips.lines: self.clips.lines_html(shown, look, found),
+            self.clips.table: to_table(chart.rows, caption=f"{chart.title}. {chart.subtitle}"),
+            self.fresh: f"{time.time_ns()}", **self.faithfulness.cleared(),
         }  # fmt: skip
 
     def choose_kind(self, session: Session, what: str) -> Updates:
@@ -163,56 +168,20 @@ class _Explaining:
         shown = {self.asked.choices: gr.Textbox(visible=what != FITS)}
         return shown | {target: gr.Dropdown(visible=what != FITS), versus: gr.Dropdown(visible=what == WHY_NOT), **self.cleared()}
 
-    def open_clip(self, session: Session, event: Any) -> Updates:
-        last, n = _last(session), int(event.clip)
-        clip = last.clips[n]
-        return {self.card: clip_card(last.path, last.video.policy, n, clip), **self.shared.seek(clip.start)}
+    def seek(self, session: Session, event: Any) -> Updates:
+        return self.shared.seek(float(explained(session).clips[int(event.clip)].start))
 
     def other_video(self, session: Session) -> Updates:
         return {**dict.fromkeys(self.asked.answers, gr.Dropdown(choices=[], value=None)), **self.cleared()}
 
     def cleared(self) -> Updates:
-        return {self.bars: "", self.card: "", self.result: gr.Column(visible=False), self.table: ""}
+        hidden = {self.standing: "", self.result: gr.Column(visible=False), self.fresh: f"{time.time_ns()}"}
+        return hidden | self.clips.cleared() | self.faithfulness.cleared()
 
 
 def _answers(label: str, name: str, visible: bool = True) -> gr.Dropdown:
-    return gr.Dropdown([], value=None, label=label, allow_custom_value=True, visible=visible, elem_id=name)
+    return gr.Dropdown([], value=None, label=label, allow_custom_value=True, visible=visible, min_width=240, elem_id=name)
 
 
 def _sampled(given: Any) -> dict[str, Any]:
     return {"num_clips": given.num_clips, "num_frames": given.num_frames, "fps": given.fps, "policy": given.policy, "seed": given.seed}
-
-
-def _attributions(
-    predictor: "Predictor", video: "EncodedVideo", kind: str, text: str, choices: tuple[str, ...], target: str | None, versus: str | None,
-    method: str, aggregation: str, seed: int,
-) -> "tuple[Attribution, Attribution]":  # fmt: skip
-    """By the method wanted, and by leaving one clip out.  Raises ValueError where "why not" lacks the other answer."""
-    from clipbert.attribution import attribute
-
-    if kind == WHY_NOT and not versus:
-        raise ValueError("name the other answer: why this one, rather than which?")
-    wanted = {"target": target or None, "versus": versus if kind == WHY_NOT else None, "choices": choices or None}
-    score: dict[str, Any] = {"task": "match"} if kind == FITS else wanted
-    found, left_out = (
-        attribute(predictor, video, text, method=name, aggregation=aggregation, seed=seed, **score) for name in (METHODS[method], METHODS[LEFT_OUT])
-    )
-    return found, left_out
-
-
-def _likeliest(predictor: "Predictor", video: "EncodedVideo", question: str, choices: tuple[str, ...], aggregation: str) -> list[str]:
-    """The likeliest answers, best first."""
-    found = predictor.answer(video, question, choices=choices or None, aggregation=aggregation)
-    return [found.candidates[j] for j in found.scores.argsort(descending=True)[:ANSWERS_LISTED].tolist()]
-
-
-def _last(session: Session) -> Explained:
-    if "attribution" not in session.results:
-        raise ValueError("nothing is explained yet; press Explain first.")
-    return session.results["attribution"]
-
-
-def _write(session: Session, path: Path) -> None:
-    from clipbert.viz.figures import save
-
-    save(_last(session).chart(), path)

@@ -1,0 +1,225 @@
+"""Attribution below the level of clips, in the browser: clip, frame, cells and words by clicks and keys; the test of a map, stopped and run."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from app_fixtures import fresh_page, running_app
+from inside_case import inside_predictor
+from PIL import Image
+from test_app_keys import axe, violations  # noqa: F401
+
+from clipbert.types import Attribution
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Any:
+    """A tiny one with 3 x 3 cells."""
+    return inside_predictor()
+
+
+@pytest.fixture(scope="module")
+def url(predictor: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_app(predictor, tmp_path_factory) as address:
+        yield address
+
+
+@contextmanager
+def explained_page(browser: Any, url: str) -> Iterator[Any]:
+    """The tab with the first example explained: 3 clips of 2 frames, 272 x 640 pixels, so that the last row of cells is padding."""
+    with fresh_page(browser, url) as page:
+        page.click("#tab-attribution-button")
+        page.click("#explain")
+        page.wait_for_selector("#attribution-clips [data-clip]")
+        yield page
+
+
+@pytest.fixture
+def tab(browser: Any, url: str) -> Iterator[Any]:
+    with explained_page(browser, url) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Any, url: str) -> Iterator[Any]:
+    """The same with clip 2 and its frame 2 open, for tests that leave them so."""
+    with explained_page(browser, url) as page:
+        assert not page.is_visible("#attribution-inside")
+        open_frame(page)
+        yield page
+
+
+def open_frame(tab: Any, clip: int = 1, frame: int = 1) -> None:
+    tab.click(f"#attribution-clips [data-clip='{clip}']")
+    tab.wait_for_selector("#attribution-frames .signed")
+    tab.click(f"#attribution-frames [data-frame='{frame}']")
+    tab.wait_for_selector("#attribution-cells .cell")
+    tab.wait_for_selector("#attribution-tokens .word")
+
+
+def choose(tab: Any, level: str, method: str) -> None:
+    tab.click(f"#attribution-{level}-method input")
+    tab.get_by_role("option", name=method, exact=True).click()
+
+
+def test_a_click_leads_from_clip_to_frame_to_cells_and_words(opened: Any) -> None:
+    assert "Frames of clip 2" in opened.inner_text("#attribution-frames-heading")
+    assert "add up" in opened.inner_text("#attribution-frames-lines") and opened.locator("#attribution-frames [data-frame]").count() == 2
+    assert "Where in frame 2 of clip 2" in opened.inner_text("#attribution-cells-heading")
+    assert opened.locator("#attribution-cells .cell").count() == 9 and opened.locator("#attribution-cells .cell.padding").count() == 3
+    assert "of |attribution| on padding (3 of 9 cells" in opened.inner_text("#attribution-cells-lines")
+    assert opened.locator("#attribution-tokens .word b").all_inner_texts()[:2] == ["what", "is"]
+    opened.wait_for_function("document.querySelector('#player video').currentTime > 0")
+
+
+def test_cells_are_read_by_pointer_and_by_keys(opened: Any) -> None:
+    opened.hover("#attribution-cells .cell[data-row='1'][data-column='2']")
+    said = opened.inner_text("#attribution-cells .cell-said")
+    assert said.startswith("row 1, column 2:") and "rank" in said and "pixels x 213–427, y 0–215" in said
+    opened.focus("#attribution-cells .cell[data-row='1'][data-column='1']")
+    for key in ("ArrowRight", "ArrowDown", "ArrowDown"):
+        opened.keyboard.press(key)
+    said = opened.inner_text("#attribution-cells .cell-said")
+    assert said.startswith("row 3, column 2:") and "padding alone" in said
+
+
+@pytest.mark.parametrize(
+    ("level", "starts"), [("frames", "clip,start,end,frame"), ("cells", "clip,start,end,row"), ("tokens", "clip,start,end,token")]
+)
+def test_each_map_is_saved_as_numbers_as_a_picture_and_to_be_loaded_again(opened: Any, level: str, starts: str) -> None:
+    files = {}
+    if not opened.is_visible(f"#attribution-{level}-csv"):
+        opened.click(f"#attribution-{level}-files > button")
+    for suffix in ("csv", "png", "npz"):
+        with opened.expect_download() as download:
+            opened.click(f"#attribution-{level}-{suffix}")
+        files[suffix] = download.value.path()
+        assert download.value.suggested_filename.endswith(f"attribution-{level}.{suffix}")
+    assert files["csv"].read_text().startswith(starts) and files["png"].read_bytes().startswith(b"\x89PNG")
+    again = files["npz"].rename(files["npz"].with_suffix(".npz"))
+    assert Attribution.load(again).level == level and Attribution.load(again).clip_index == (1,)
+
+
+def test_the_cells_of_all_clips_are_saved_as_a_moving_picture(opened: Any) -> None:
+    if not opened.is_visible("#attribution-sequence-gif"):
+        opened.click("#attribution-cells-files > button")
+    with opened.expect_download() as download:
+        opened.click("#attribution-sequence-gif")
+    with Image.open(download.value.path()) as moving:
+        assert moving.format == "GIF" and getattr(moving, "n_frames", 1) == 6  # 3 clips of 2 frames
+
+
+def test_a_map_is_compared_with_that_of_another_method_but_not_with_itself(opened: Any) -> None:
+    opened.click("#attribution-compare > button")
+    opened.click("#compare-go")
+    opened.wait_for_selector("#attribution-comparison .js-plotly-plot")
+    assert "beside" in opened.inner_text("#attribution-comparison .chart-title")
+    opened.click("#compare-method input")
+    opened.get_by_role("option", name="Occlusion", exact=True).last.click()
+    opened.click("#compare-go")
+    opened.wait_for_selector("#attribution-notice .bad")
+    assert "both maps would be the same" in opened.inner_text("#attribution-notice")
+
+
+def test_the_heads_are_shown_as_no_explanation(opened: Any) -> None:
+    opened.click("#attribution-heads > button")
+    opened.click("#heads-go")
+    opened.wait_for_selector("#attribution-head-matrix .js-plotly-plot")
+    assert "clip 2" in opened.inner_text("#attribution-head-matrix .chart-title")
+    assert "not an explanation" in opened.inner_text("#attribution-heads")
+
+
+def test_the_view_and_its_strength_stay_when_another_frame_is_opened(opened: Any) -> None:
+    opened.check("#attribution-cells [value=heat]")
+    assert opened.evaluate("getComputedStyle(document.querySelector('#attribution-cells .overlay img')).visibility") == "hidden"
+    opened.click("#attribution-frames [data-frame='0']")
+    opened.wait_for_function("document.querySelector('#attribution-cells-heading')?.innerText.includes('frame 1')")
+    opened.wait_for_function("document.querySelector('#attribution-cells .overlay')?.dataset.view == 'heat'")
+    opened.check("#attribution-cells [value=overlay]")
+    opened.click("#attribution-frames [data-frame='1']")
+    opened.wait_for_function("document.querySelector('#attribution-cells-heading')?.innerText.includes('frame 2')")
+
+
+def test_a_method_with_a_baseline_shows_it_and_what_is_known_is_not_computed_again(tab: Any, predictor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_frame(tab)
+    assert not tab.is_visible("#attribution-cells-baseline")
+    choose(tab, "cells", "Integrated gradients")
+    tab.wait_for_selector("#attribution-cells-baseline", state="visible")
+    tab.wait_for_function("document.querySelector('#attribution-cells-lines')?.innerText.includes('a grey clip')")
+    choose(tab, "cells", "Attention (not an explanation)")
+    tab.wait_for_function("document.querySelector('#attribution-cells-lines')?.innerText.includes('no sum to check')")
+    with monkeypatch.context() as patch:
+        patch.setattr(predictor.model.model, "score", None)  # a run of the model would be an error now
+        choose(tab, "cells", "Occlusion")
+        tab.wait_for_function("document.querySelector('#attribution-cells-lines')?.innerText.includes('need not add up')")
+    assert tab.locator("#attribution-notice .bad").count() == 0
+
+
+def test_another_answer_changes_all_levels(tab: Any) -> None:
+    open_frame(tab)
+    target = "blue" if "blue" not in tab.inner_text("#attribution-clips-heading") else "red"
+    tab.fill("#attribution-target input", target)
+    tab.keyboard.press("Enter")
+    for level in ("clips", "frames"):
+        tab.wait_for_function(f"document.querySelector('#attribution-{level}').innerText.includes('log p({target} |')")
+    tab.wait_for_function("document.querySelectorAll('#attribution-tokens .word').length")
+    assert "clip 2" in tab.inner_text("#attribution-frames-heading")  # the same clip stays open
+
+
+def test_the_test_of_a_map_is_stopped_and_then_run(tab: Any, predictor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_frame(tab)
+    tab.click("#faithfulness > button")
+    assert tab.locator("#faithfulness-level input:checked").get_attribute("value") == "cells"
+    score = predictor.model.model.score
+
+    def slowly(*given: Any) -> Any:
+        time.sleep(0.5)
+        return score(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predictor.model.model, "score", slowly)
+        tab.click("#faithfulness-go")
+        tab.wait_for_selector("#faithfulness-state progress")
+        tab.click("#faithfulness-stop")
+        tab.wait_for_selector("#faithfulness-state .partial")
+        assert "nothing is concluded" in tab.inner_text("#faithfulness-state") and tab.inner_text("#faithfulness-table").strip() == ""
+    tab.click("#faithfulness-go")
+    tab.wait_for_selector("#faithfulness-table table")
+    verdict = tab.inner_text("#faithfulness-verdict")
+    assert "p = " in verdict and verdict in tab.inner_text("#attribution-cells-lines")
+    assert "beats random?" in tab.inner_text("#faithfulness-table")
+    tab.wait_for_selector("#faithfulness-curves .js-plotly-plot")
+
+
+def test_a_map_that_is_not_open_cannot_be_tested(tab: Any) -> None:
+    tab.click("#faithfulness > button")
+    tab.click("#faithfulness-level input[value=cells]")
+    tab.click("#faithfulness-go")
+    tab.wait_for_selector("#attribution-notice .bad")
+    assert "click a clip and one of its frames" in tab.inner_text("#attribution-notice")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_open_tab_breaks_no_rule_of_axe(tab: Any, axe: str, scheme: str) -> None:  # noqa: F811
+    tab.emulate_media(color_scheme=scheme)
+    tab.reload()
+    tab.wait_for_selector("#answer .big")
+    tab.click("#tab-attribution-button")
+    tab.click("#explain")
+    tab.wait_for_selector("#attribution-clips [data-clip]")
+    open_frame(tab)
+    tab.evaluate(axe)
+    tab.evaluate("document.querySelectorAll('button.label-wrap:not(.open)').forEach((label) => label.checkVisibility() && label.click())")
+    tab.wait_for_timeout(500)
+    assert violations(tab) == []
+
+
+def test_nothing_is_wider_than_a_phone(opened: Any) -> None:
+    opened.set_viewport_size({"width": 390, "height": 844})
+    try:
+        opened.wait_for_timeout(300)
+        assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+    finally:
+        opened.set_viewport_size({"width": 1280, "height": 1000})
