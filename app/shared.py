@@ -44,6 +44,7 @@ class Shared:
     question: gr.Textbox = field(init=False)  # of the Ask tab, as are the next two
     mode: gr.Radio = field(init=False)
     texts: gr.Textbox = field(init=False)
+    answer: gr.HTML = field(init=False)  # of the Ask tab; its click event carries `versus`, an answer that was not given
     tabs: gr.Tabs = field(init=False)
     tab: gr.Tab = field(init=False)  # the one being built
 

@@ -4,7 +4,7 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from app.asking import FRAMES_SHOWN
+from app.asking import FRAMES_SHOWN, MATCH
 
 if TYPE_CHECKING:
     from app.asking import Asked, Picture
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from clipbert.sampling import ClipTimes
     from clipbert.types import Prediction
 
+CLICK_OTHER = """element.addEventListener('click', (click) => {
+  const other = click.target.closest('[data-versus]');
+  if (other) trigger('click', {versus: other.dataset.versus});
+});"""
 # a click on anything that carries data-seconds becomes the component's click event, with those seconds
 CLICK_SECONDS = """element.addEventListener('click', (click) => {
   const card = click.target.closest('[data-seconds]');
@@ -24,17 +28,18 @@ def answer_html(asked: "Asked") -> str:
     found = asked.prediction
     notices = "".join(f"<li>{html.escape(notice)}</li>" for notice in found.notices)
     return (
-        f'<div class="answer"><p class="state" role="status">{_state(asked)}</p>{likeliest_html(found)}'
+        f'<div class="answer"><p class="state" role="status">{_state(asked)}</p>{likeliest_html(found, asks_why=_can_be_explained(asked))}'
         f'<p class="soft">model {html.escape(asked.model)} · {len(found.times)} clips pooled by {found.aggregation}'
         f"{f' · {asked.num_reused} of {asked.num_done} clips reused' if asked.video else ''}</p>"
         f"{f'<ul class=notices>{notices}</ul>' if notices else ''}</div>"
     )
 
 
-def likeliest_html(found: "Prediction") -> str:
-    """The answer, large, and the five likeliest candidates as bars."""
+def likeliest_html(found: "Prediction", *, asks_why: bool = False) -> str:
+    """The answer, large, and the five likeliest candidates as bars; with `asks_why`, all but the answer can be asked "why not?"."""
     ranked = found.scores.argsort(descending=True)[:5].tolist()
-    bars = "".join(bar_row(found.candidates[j], float(found.scores[j])) for j in ranked)
+    others = [found.candidates[j] for j in ranked if asks_why and found.candidates[j] != found.answer]
+    bars = "".join(bar_row(found.candidates[j], float(found.scores[j]), asks_why=found.candidates[j] in others) for j in ranked)
     doubt = "" if found.sure else '<span class="doubt">not sure</span> '
     return (
         f'<p class="big">{doubt}<b>{html.escape(found.answer)}</b> <span class="soft">{percent(float(found.scores[ranked[0]]))}</span></p>'
@@ -52,10 +57,16 @@ def _state(asked: "Asked") -> str:
     return f"<b>{html.escape(asked.origin)}</b>" if asked.origin else f"after all {asked.num_planned} clips"
 
 
-def bar_row(label: str, share: float) -> str:
+def _can_be_explained(asked: "Asked") -> bool:
+    return asked.finished and asked.video is not None and asked.question.mode != MATCH
+
+
+def bar_row(label: str, share: float, *, asks_why: bool = False) -> str:
     """One bar of a bar list; `share` in [0, 1]."""
+    name = html.escape(label)
+    why = f' <button type="button" class="why-not" data-versus="{name}" aria-label="Why not {name}? Opens Attribution">why not?</button>' * asks_why
     return (
-        f'<div class="bar"><span>{html.escape(label)}</span><span class="track"><i style="width:{100 * share:.1f}%"></i></span>'
+        f'<div class="bar"><span>{name}{why}</span><span class="track"><i style="width:{100 * share:.1f}%"></i></span>'
         f"<span>{percent(share)}</span></div>"
     )
 

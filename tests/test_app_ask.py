@@ -4,14 +4,16 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from test_app_saving import answered
 from test_predict import VIDEO, make_predictor
 
-from app.asking import CHOICE, MATCH, Question
+from app.asking import CHOICE, MATCH, OPEN, Question
 from app.clip_files import logit_rows, strip_png
+from app.views import answer_html
 from clipbert.viz.style import THEMES
 
 
@@ -94,6 +96,15 @@ def test_the_table_of_logits_is_the_predictions(question: Question) -> None:
     rows = logit_rows(asked)
     assert [[row[f"logit {name}"] for name in question.texts] for row in rows] == asked.prediction.clip_logits.tolist()
     assert strip_png(make_predictor(), VIDEO, asked).startswith(b"\x89PNG")
+
+
+def test_of_a_whole_answer_every_other_bar_can_be_asked_why_not() -> None:
+    asked = answered(make_predictor(), Question(OPEN, "what colour?"))
+    others = re.findall('data-versus="([^"]*)"', answer_html(asked))
+    assert sorted([*others, asked.prediction.answer]) == sorted(asked.prediction.candidates)
+    captions = answered(make_predictor(), Question(MATCH, "", ("a dog", "a cat")))
+    for without in (replace(asked, stopped=True), replace(asked, video=None), captions):
+        assert "data-versus" not in answer_html(without)
 
 
 def test_stop_ends_the_work_within_a_clip_and_leaves_a_partial_result(page: Any, held: threading.Semaphore, scored: list[float]) -> None:

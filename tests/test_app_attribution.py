@@ -41,6 +41,16 @@ def test_a_clip_of_the_sorted_list_plays_and_shows_its_frames(tab: Any) -> None:
     tab.wait_for_function("document.querySelector('#player video').currentTime > 0")
 
 
+def test_a_bar_of_an_answer_that_was_not_given_opens_why_not(page: Any) -> None:
+    given = page.inner_text("#answer .big b")
+    why = page.locator("#answer .why-not").first
+    other = why.get_attribute("data-versus")
+    why.click()
+    page.wait_for_selector("#attribution-standing .standing")
+    assert page.get_by_role("tab", name="Attribution").get_attribute("aria-selected") == "true"
+    assert [page.input_value(f"#attribution-{box} input") for box in ("target", "versus")] == [given, other]
+
+
 def test_why_not_another_answer_needs_that_answer_and_turns_the_target(tab: Any) -> None:
     tab.click("#attribution-kind input[value='Why not another answer']")
     tab.click("#explain")

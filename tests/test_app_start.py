@@ -22,8 +22,18 @@ import sys
 from clipbert import commands
 from clipbert.cli import main
 
-app = commands._import_app(with_mcp=False)
-app.serve = lambda load, **settings: print(sorted(set({heavy}) & set(sys.modules)))
+application = commands._import_app(with_mcp=False)
+import app.engine, app.examples
+
+app.engine.HEAD_START_SECONDS = app.examples.HEAD_START_SECONDS = 600
+
+
+def serve(load, **settings):
+    application.build_app(load)
+    print(sorted(set({heavy}) & set(sys.modules)))
+
+
+application.serve = serve
 raise SystemExit(main(["app"]))
 """
 

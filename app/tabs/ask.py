@@ -18,7 +18,7 @@ from app.saving import advice, compared, is_about, session_of
 from app.settings import sampling
 from app.shared import Shared, Updates, notice_html
 from app.state import Session
-from app.views import CLICK_SECONDS, answer_html, cards_html, pieces_html, planned_html
+from app.views import CLICK_OTHER, CLICK_SECONDS, answer_html, cards_html, pieces_html, planned_html
 from clipbert.checks import require_text
 
 TITLE, PLACE = "Ask", 1
@@ -79,7 +79,7 @@ class _Answer:
 
     def __init__(self, shared: Shared, asking: _Asking, notice: gr.HTML) -> None:
         self.shared, self.asking, self.notice = shared, asking, notice
-        self.answer = gr.HTML(elem_id="answer")
+        self.answer = shared.answer = gr.HTML(elem_id="answer", js_on_load=CLICK_OTHER)
         save_panel(shared, asking.inputs)
         self.cards = gr.HTML(elem_id="clips", js_on_load=CLICK_SECONDS)
         self.files = ClipFiles(shared, notice)

@@ -17,6 +17,7 @@ from app.clip_bars import CLICK_CLIP, bars_html
 from app.settings import sampling
 from app.shared import Shared, Updates
 from app.state import Session
+from app.views import CLICK_OTHER
 
 TITLE, PLACE = "Attribution", 4
 BY_TIME, BY_VALUE = "by time", "by value"
@@ -27,10 +28,6 @@ ABOUT = (
     "click a clip, then one of its frames. An attribution says which inputs move the score, **not whether the model is right**, and a map is "
     "worth reading only if it passes its test (below it)."
 )
-CLICK_VERSUS = """element.addEventListener('click', (click) => {
-  const other = click.target.closest('[data-versus]');
-  if (other) trigger('click', {versus: other.dataset.versus});
-});"""
 
 
 def build(shared: Shared) -> None:
@@ -63,7 +60,7 @@ class _Explaining:
     def __init__(self, shared: Shared) -> None:
         self.shared, self.asked = shared, _Asked(shared)
         self.notice = gr.HTML(elem_id="attribution-notice")
-        self.standing = gr.HTML(elem_id="attribution-standing", js_on_load=CLICK_VERSUS)
+        self.standing = gr.HTML(elem_id="attribution-standing", js_on_load=CLICK_OTHER)
         with gr.Column(visible=False, elem_id="attribution-result") as self.result:
             self.clips = Level(CLIPS, "clips", js=CLICK_CLIP)
             self.order = gr.Radio((BY_TIME, BY_VALUE), value=BY_TIME, label="Sorted", show_label=False, container=False, elem_id="attribution-order")
@@ -91,6 +88,8 @@ class _Explaining:
         changed = [asked.target.input, asked.versus.input, self.clips.method.input, self.order.input, shared.settings[AGGREGATION].input]
         on(changed, self.again, [*asked.answers, *how], self.outputs, trigger_mode="always_last", **quiet)
         on(self.standing.click, self.why_not, how, [asked.kind, *everything], **quiet)
+        on(shared.answer.click, self.why_not_asked, how, [shared.tabs, asked.kind, asked.text, asked.choices, *everything],
+           notice=self.notice, concurrency_id="model", show_progress="minimal", show_progress_on=[self.standing])  # fmt: skip
         on(asked.kind.input, self.choose_kind, [asked.kind], [asked.choices, *everything], **quiet)
         on(self.clips.view.click, self.seek, outputs=[shared.player], notice=self.notice, queue=False, show_progress="hidden")
         on(shared.video_changed.change, self.other_video, outputs=everything, **quiet)
@@ -144,6 +143,19 @@ class _Explaining:
         score = replace(before.score, kind=WHY_NOT, target=first, versus=second)
         boxes = {self.asked.kind: WHY_NOT, self.asked.target: first, self.asked.versus: gr.Dropdown(value=second, visible=True)}
         return boxes | self.show(session, before.of(score), how, sorted_how)
+
+    def why_not_asked(self, session: Session, how: str, sorted_how: str, *settings: Any, event: Any) -> Updates:
+        """The answer in the Ask tab rather than the one whose bar was clicked there."""
+        answered = session.results["ask"]
+        question, first, second = answered.question, answered.prediction.answer, str(event.versus)
+        listed = "\n".join(question.texts)
+        found = self.explain(session, WHY_NOT, question.text, listed, first, second, how, sorted_how, *settings)
+        offered = list(explained(session).likeliest)
+        return found | {
+            self.shared.tabs: gr.Tabs(selected="attribution"), self.asked.kind: WHY_NOT, self.asked.text: question.text,
+            self.asked.choices: listed, self.asked.target: gr.Dropdown(choices=offered, value=first),
+            self.asked.versus: gr.Dropdown(choices=offered, value=second, visible=True),
+        }  # fmt: skip
 
     def show(self, session: Session, shown: Explained, how: str, sorted_how: str) -> Updates:
         from clipbert.viz.figures import to_table
