@@ -71,7 +71,7 @@ def _save_picture(
         left_out = explain("clip_leave_one_out").clips
         assert left_out is not None
         about = METHODS[found.method]
-        chart = clip_values(found, left_out, video.spans, model=found.model, duration=video.duration, about=about.about)
+        chart = clip_values(found, left_out, video.spans, model=found.model, duration=video.duration, about=about.about, unit=about.unit)
     elif found.level == "cells":
         frame = _telling_frame(found)
         chart = cell_overlay(found, clip_frames(found.clip_index[0])[frame], frame=frame)

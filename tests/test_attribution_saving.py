@@ -122,6 +122,12 @@ def test_the_command_writes_what_the_suffix_says(
     assert list(tmp_path.iterdir()) == [path], "no file is left half done"
 
 
+def test_a_picture_of_clips_names_the_methods_unit(capsys: pytest.CaptureFixture[str], model_dir: str, tmp_path: Path) -> None:  # noqa: F811
+    path = tmp_path / "a.svg"
+    argv = ("attribute", VIDEO, "what colour?", "--model", model_dir, "--method", "clip_responsibility", "--num-clips", "2", "--out", str(path))
+    assert run(capsys, *argv)[0] == 0 and "value (share)" in path.read_text()
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
