@@ -66,7 +66,7 @@ def bar_row(label: str, share: float, *, asks_why: bool = False) -> str:
     name = html.escape(label)
     why = f' <button type="button" class="why-not" data-versus="{name}" aria-label="Why not {name}? Opens Attribution">why not?</button>' * asks_why
     return (
-        f'<div class="bar"><span>{name}{why}</span><span class="track"><i style="width:{100 * share:.1f}%"></i></span>'
+        f'<div class="bar"><span><span class="name">{name}</span>{why}</span><span class="track"><i style="width:{100 * share:.1f}%"></i></span>'
         f"<span>{percent(share)}</span></div>"
     )
 

@@ -174,7 +174,7 @@ def test_pasted_lines_are_choices_and_a_line_less_is_one_less(page: Any) -> None
     page.keyboard.insert_text("red\nblue\n\n white \n")
     page.click("#ask")
     page.wait_for_function("document.querySelectorAll('#answer .bar').length == 3")
-    assert sorted(page.locator("#answer .bar > span:first-child").all_inner_texts()) == ["blue", "red", "white"]
+    assert sorted(page.locator("#answer .bar .name").all_inner_texts()) == ["blue", "red", "white"]
     page.fill("#texts textarea", "red\nblue")
     page.click("#ask")
     page.wait_for_function("document.querySelectorAll('#answer .bar').length == 2")
