@@ -1,4 +1,4 @@
-// Keys that work everywhere on the page: Ctrl+Enter asks, Esc stops, ? opens the help sheet, which Esc closes.
+// What works everywhere on the page: Ctrl+Enter asks, Esc stops, ? opens the help sheet, which Esc closes; another pooling shows its answer at once.
 () => {
   const help = () => document.querySelector("#help-sheet");
   const writes = (element) => element.closest("input:not([type=radio], [type=checkbox], [type=range]), textarea, [contenteditable=true]") !== null;
@@ -12,6 +12,10 @@
       openHelp();
     }
   });
+  document.addEventListener("input", (event) => {  // the answer pooled otherwise is here already; the server's own follows
+    const ready = event.target.matches?.("#aggregation input") && document.querySelector(`#answer template[data-pooled="${event.target.value}"]`);
+    if (ready) document.querySelector("#answer .answer").replaceChildren(ready.content.cloneNode(true));
+  }, true);
   document.addEventListener("click", (event) => {
     if (event.target.closest?.("#open-help")) openHelp();
     if (event.target === help()) help().close();  // the shade around the sheet

@@ -23,15 +23,20 @@ CLICK_SECONDS = """element.addEventListener('click', (click) => {
 });"""
 
 
-def answer_html(asked: "Asked") -> str:
-    """The answer so far and the five likeliest candidates as bars."""
+def answer_html(asked: "Asked", otherwise: "Sequence[Asked]" = ()) -> str:
+    """The answer so far and the five likeliest candidates as bars; the same pooled `otherwise` lies ready, for keys.js to show at once."""
+    ready = "".join(f'<template data-pooled="{other.prediction.aggregation}">{_answer(other)}</template>' for other in otherwise)
+    return f'<div class="answer">{_answer(asked)}</div>{ready}'
+
+
+def _answer(asked: "Asked") -> str:
     found = asked.prediction
     notices = "".join(f"<li>{html.escape(notice)}</li>" for notice in found.notices)
     return (
-        f'<div class="answer"><p class="state" role="status">{_state(asked)}</p>{likeliest_html(found, asks_why=_can_be_explained(asked))}'
+        f'<p class="state" role="status">{_state(asked)}</p>{likeliest_html(found, asks_why=_can_be_explained(asked))}'
         f'<p class="soft">model {html.escape(asked.model)} · {len(found.times)} clips pooled by {found.aggregation}'
         f"{f' · {asked.num_reused} of {asked.num_done} clips reused' if asked.video else ''}</p>"
-        f"{f'<ul class=notices>{notices}</ul>' if notices else ''}</div>"
+        f"{f'<ul class=notices>{notices}</ul>' if notices else ''}"
     )
 
 

@@ -128,6 +128,16 @@ def test_another_aggregation_runs_no_model(page: Any, scored: list[float]) -> No
     assert not scored
 
 
+def test_the_answer_pooled_otherwise_is_shown_before_the_server_is_heard(page: Any) -> None:
+    page.click("#settings button")
+    page.wait_for_selector("#answer template[data-pooled=mean]", state="attached")
+    page.route("**/gradio_api/**", lambda route: None)  # no reply
+    page.click("#aggregation input[value=mean]")
+    page.wait_for_function("document.querySelector('#answer .answer').innerText.includes('pooled by mean')", timeout=20_000)
+    assert page.locator("#answer .answer .bar").count() == 4
+    page.unroute_all(behavior="ignoreErrors")
+
+
 def test_a_bundled_example_was_answered_in_advance(page: Any, scored: list[float]) -> None:
     page.locator("#examples button.thumbnail-item, #examples .thumbnail-lg").nth(1).click()
     page.wait_for_function("document.querySelector('#question textarea').value == 'what animal is it?'")

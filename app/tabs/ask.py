@@ -20,6 +20,7 @@ from app.shared import Shared, Updates, notice_html
 from app.state import Session
 from app.views import CLICK_OTHER, CLICK_SECONDS, answer_html, cards_html, pieces_html, planned_html
 from clipbert.checks import require_text
+from clipbert.sampling_config import AGGREGATIONS
 
 TITLE, PLACE = "Ask", 1
 FIRST_ANSWER_SECONDS = 120
@@ -129,7 +130,7 @@ class _Answer:
         if asked is None:
             return {}
         session.results["ask"] = asked
-        return {self.answer: answer_html(asked)}
+        return {self.answer: self.drawn(asked)}
 
     def redraw(self, session: Session) -> Updates:
         asked = session.results.get("ask")
@@ -146,6 +147,10 @@ class _Answer:
             return None
         if asked.video is None:
             raise ValueError(f"a saved answer stays as it was pooled, by {asked.prediction.aggregation}; to pool it by {how}, ask its video again.")
+        return self.pooled(asked, how)
+
+    def pooled(self, asked: Asked, how: str) -> Asked:
+        assert asked.video is not None
         prediction = asked.question.answer(self.shared.engine.predictor(), asked.video, how, asked.sampling.seed)
         return replace(asked, prediction=prediction, sampling=replace(asked.sampling, aggregation=how), origin="")
 
@@ -188,10 +193,16 @@ class _Answer:
 
     def show(self, session: Session, asked: Asked) -> Updates:
         session.results["ask"] = asked
-        drawn = {self.answer: answer_html(asked), self.cards: cards_html(asked)}
+        drawn = {self.answer: self.drawn(asked), self.cards: cards_html(asked)}
         if not (asked.stopped or asked.finished):
             return drawn
         return drawn | self.files.shown() | self.settled(session, asked) | {self.shared.answered: f"{time.time_ns()}"}
+
+    def drawn(self, asked: Asked) -> str:
+        """The answer; a whole one that can be pooled anew comes with what the other poolings make of the votes."""
+        if not asked.finished or asked.video is None:
+            return answer_html(asked)
+        return answer_html(asked, [self.pooled(asked, how) for how in AGGREGATIONS if how != asked.prediction.aggregation])
 
     def settled(self, session: Session, asked: Asked) -> Updates:
         """How the answer settled; for captions, whose probabilities do not compete, nothing."""
