@@ -168,6 +168,23 @@ def test_another_answer_changes_all_levels(tab: Any) -> None:
     assert "clip 2" in tab.inner_text("#attribution-frames-heading")  # the same clip stays open
 
 
+def test_a_click_as_soon_as_the_clips_are_drawn_opens_the_clip(browser: Any, url: str) -> None:
+    with fresh_page(browser, url) as page:
+        page.click("#tab-attribution-button")
+        page.evaluate(
+            """() => {
+              const drawn = new MutationObserver(() => {
+                const clip = document.querySelector("#attribution-clips [data-clip='1']");
+                if (clip) { drawn.disconnect(); setTimeout(() => clip.click(), 20); }
+              });
+              drawn.observe(document.body, { childList: true, subtree: true });
+            }"""
+        )
+        page.click("#explain")
+        page.wait_for_selector("#attribution-frames .signed")
+        assert "clip 2" in page.inner_text("#attribution-frames-heading")
+
+
 def test_the_test_of_a_map_is_stopped_and_then_run(tab: Any, predictor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     open_frame(tab)
     tab.click("#faithfulness > button")

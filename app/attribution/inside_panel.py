@@ -66,12 +66,13 @@ class InsidePanel:
         place = opened(session)
         if place.clip is None:
             return {}
+        go_to(place, event)
         return self.shared.seek(float(explained(session).video.times[place.clip, int(event.frame)]))
 
     def look(self, session: Session, *how: Any, event: Any) -> Iterator[Updates]:
         """The open clip and frame, after a click those that were clicked; each level as soon as it is known."""
         shown, place = session.results.get("attribution"), opened(session)
-        _go_to(place, event)
+        go_to(place, event)
         if shown is None or place.clip is None:
             yield self.cleared()
             return
@@ -143,7 +144,7 @@ class InsidePanel:
         return updates
 
 
-def _go_to(place: Opened, event: Any) -> None:
+def go_to(place: Opened, event: Any) -> None:
     """What a click on a clip or on a frame opens; any other event opens nothing."""
     clicked = event._data if isinstance(event._data, dict) else {}
     if "clip" in clicked:

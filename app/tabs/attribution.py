@@ -10,7 +10,7 @@ from app.asking import CHOICE, Question
 from app.attribution.explained import CLIPS, FITS, WHY, WHY_NOT, Explained, Look, Score, explained, opened, standing_of
 from app.attribution.exports import LEFT_OUT, clips_chart
 from app.attribution.faithfulness_panel import FaithfulnessPanel
-from app.attribution.inside_panel import InsidePanel
+from app.attribution.inside_panel import InsidePanel, go_to
 from app.attribution.level import Level, heading_html
 from app.attribution.lines import standing_html
 from app.clip_bars import CLICK_CLIP, bars_html
@@ -74,6 +74,7 @@ class _Explaining:
             self.standing,
             self.result,
             *self.clips.outputs,
+            *self.inside.outputs,
             *self.faithfulness.outputs,
             self.fresh,
         ]
@@ -112,9 +113,8 @@ class _Explaining:
         standing, likeliest = standing_of(predictor, video, score, self.known_answers(session, said), ANSWERS_LISTED)
         session.results.pop("attribution-opened", None)
         shown = Explained(score, path, video, clips, predictor.model.name, standing, likeliest)
-        return (
-            {**dict.fromkeys(self.asked.answers, gr.Dropdown(choices=list(likeliest)))} | self.offered() | self.show(session, shown, how, sorted_how)
-        )
+        answers = dict.fromkeys(self.asked.answers, gr.Dropdown(choices=list(likeliest)))
+        return answers | self.offered() | self.inside.cleared() | self.show(session, shown, how, sorted_how)
 
     def offered(self) -> Updates:
         """The methods of each level."""
@@ -171,7 +171,7 @@ class _Explaining:
             self.clips.view: bars_html(chart, by_value=sorted_how == BY_VALUE, notices=shown.video.notices, selected=place.clip),
             self.clips.lines: self.clips.lines_html(shown, look, found),
             self.clips.table: to_table(chart.rows, caption=f"{chart.title}. {chart.subtitle}"),
-            self.fresh: f"{time.time_ns()}", **self.faithfulness.cleared(),
+            **self.faithfulness.cleared(), **({self.fresh: f"{time.time_ns()}"} if place.clip is not None else {}),
         }  # fmt: skip
 
     def choose_kind(self, session: Session, what: str) -> Updates:
@@ -181,14 +181,15 @@ class _Explaining:
         return shown | {target: gr.Dropdown(visible=what != FITS), versus: gr.Dropdown(visible=what == WHY_NOT), **self.cleared()}
 
     def seek(self, session: Session, event: Any) -> Updates:
+        go_to(opened(session), event)  # at once, whatever is still being shown
         return self.shared.seek(float(explained(session).clips[int(event.clip)].start))
 
     def other_video(self, session: Session) -> Updates:
         return {**dict.fromkeys(self.asked.answers, gr.Dropdown(choices=[], value=None)), **self.cleared()}
 
     def cleared(self) -> Updates:
-        hidden = {self.standing: "", self.result: gr.Column(visible=False), self.fresh: f"{time.time_ns()}"}
-        return hidden | self.clips.cleared() | self.faithfulness.cleared()
+        hidden = {self.standing: "", self.result: gr.Column(visible=False)}
+        return hidden | self.clips.cleared() | self.inside.cleared() | self.faithfulness.cleared()
 
 
 def _answers(label: str, name: str, visible: bool = True) -> gr.Dropdown:
