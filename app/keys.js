@@ -13,8 +13,8 @@
     }
   });
   document.addEventListener("input", (event) => {  // the answer pooled otherwise is here already; the server's own follows
-    const ready = event.target.matches?.("#aggregation input") && document.querySelector(`#answer template[data-pooled="${event.target.value}"]`);
-    if (ready) document.querySelector("#answer .answer").replaceChildren(ready.content.cloneNode(true));
+    const ready = event.target.matches?.("#aggregation input") && document.querySelector(`#answer [data-pooled="${event.target.value}"]`);
+    if (ready) document.querySelector("#answer .answer").innerHTML = ready.dataset.answer;
   }, true);
   document.addEventListener("click", (event) => {
     if (event.target.closest?.("#open-help")) openHelp();

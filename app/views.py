@@ -24,8 +24,8 @@ CLICK_SECONDS = """element.addEventListener('click', (click) => {
 
 
 def answer_html(asked: "Asked", otherwise: "Sequence[Asked]" = ()) -> str:
-    """The answer so far and the five likeliest candidates as bars; the same pooled `otherwise` lies ready, for keys.js to show at once."""
-    ready = "".join(f'<template data-pooled="{other.prediction.aggregation}">{_answer(other)}</template>' for other in otherwise)
+    """The answer so far and the five likeliest candidates as bars; what `otherwise` pools lies ready in attributes, for keys.js to show at once."""
+    ready = "".join(f'<i hidden data-pooled="{other.prediction.aggregation}" data-answer="{html.escape(_answer(other))}"></i>' for other in otherwise)
     return f'<div class="answer">{_answer(asked)}</div>{ready}'
 
 

@@ -130,7 +130,9 @@ def test_another_aggregation_runs_no_model(page: Any, scored: list[float]) -> No
 
 def test_the_answer_pooled_otherwise_is_shown_before_the_server_is_heard(page: Any) -> None:
     page.click("#settings button")
-    page.wait_for_selector("#answer template[data-pooled=mean]", state="attached")
+    page.wait_for_selector("#answer [data-pooled=mean]", state="attached")
+    page.click("#aggregation input[value=max]")
+    page.wait_for_selector("#answer [data-pooled=lse]", state="attached")  # the server's own answer has come
     page.route("**/gradio_api/**", lambda route: None)  # no reply
     page.click("#aggregation input[value=mean]")
     page.wait_for_function("document.querySelector('#answer .answer').innerText.includes('pooled by mean')", timeout=20_000)
