@@ -36,11 +36,13 @@ bench: $(READY)
 	$(BIN)/python benchmarks/attribution.py
 
 # the model `synthetic` from random weights into runs/synthetic; a lesson that is done is not repeated
-synthetic-model: runs/synthetic_videos/step_00002400
+synthetic-model: runs/synthetic_numbers/step_00002600
 	$(BIN)/python train/calibrate.py --model $< --out runs/synthetic --videos data/synthetic --questions data/synthetic/openqa_val.jsonl \
 		data/synthetic/frameqa_val.jsonl --num-clips 16 --num-frames 4 --fps 5
 
-runs/synthetic_videos/step_00002400: runs/synthetic_shorts/step_00004000
+runs/synthetic_numbers/step_00002600: runs/synthetic_videos/step_00003000
+runs/synthetic_videos/step_00003000: runs/synthetic_acts/step_00003000
+runs/synthetic_acts/step_00003000: runs/synthetic_shorts/step_00004000
 runs/synthetic_shorts/step_00004000: runs/synthetic_stills/step_00002500
 runs/synthetic_stills/step_00002500: runs/synthetic_singles/step_00002500
 runs/synthetic_singles/step_00002500: data/synthetic/README.md

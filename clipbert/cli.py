@@ -116,7 +116,7 @@ def _convert_options(convert: argparse.ArgumentParser) -> None:
 
 def _synthetic_options(synthetic: argparse.ArgumentParser) -> None:
     synthetic.add_argument("out", type=Path, help="a folder that is empty or does not exist")
-    synthetic.add_argument("--num-videos", type=int, default=100, metavar="N", help="training videos; val and test get a tenth each (default 100)")
+    synthetic.add_argument("--num-videos", type=int, default=100, metavar="N", help="videos in all; val and test get a tenth each (default 100)")
     synthetic.add_argument("--seed", type=int, default=0, metavar="S")
 
 

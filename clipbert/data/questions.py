@@ -228,6 +228,11 @@ def stillqa(story: Story) -> list[Row]:
     return asked + [_number(story, "number")] * (len(story.scenes[0].figures) > 1)
 
 
+def numberqa(story: Story) -> list[Row]:
+    """How many alike there are, of a group's image: too few among all that stillqa asks for counting ever to be learned."""
+    return [row for row in stillqa(story) if row["answer_type"] == "number"]
+
+
 def shorts(story: Story) -> list[Row]:
     """Videos of one acting scene with its caption."""
     return captions(story, random.Random())
@@ -258,7 +263,7 @@ TASKS: dict[str, Callable[[Story, random.Random], list[Row]]] = {
     "choice": choice, "captions": captions, "paragraphs": paragraphs,
 }  # fmt: skip
 """Files of rows about the videos, one for each split."""
-STILL_LESSONS: dict[str, Callable[[Story], list[Row]]] = {"stills": stills, "singleqa": singleqa, "stillqa": stillqa}
+STILL_LESSONS: dict[str, Callable[[Story], list[Row]]] = {"stills": stills, "singleqa": singleqa, "numberqa": numberqa, "stillqa": stillqa}
 SHORT_LESSONS: dict[str, Callable[[Story], list[Row]]] = {
     "shorts": shorts, "motionqa": motionqa, "shortqa": shortqa, "shortchoice": shortchoice,
 }  # fmt: skip
