@@ -24,13 +24,24 @@ if TYPE_CHECKING:
     from app.ground_truth import Pairs
 
 PLACES = ("its video", "the first")
-EXPLAIN = """(caption) => setTimeout(() => {
-  const box = document.querySelector("#attribution-text textarea, #attribution-text input");
-  [...document.querySelectorAll("#attribution-kind input")].at(-1).click();
-  box.value = caption;
-  box.dispatchEvent(new Event("input", { bubbles: true }));
-  setTimeout(() => document.querySelector("#explain").click(), 300);
-}, 600)"""
+EXPLAIN = """(caption) => {
+  const kind = () => [...document.querySelectorAll("#attribution-kind input")].at(-1);
+  let held = 0;
+  const timer = setInterval(() => {  // the new video's own updates may still be under way: go on once the caption has stayed
+    const box = document.querySelector("#attribution-text textarea, #attribution-text input");
+    if (!box?.offsetParent) return;
+    if (!kind().checked) kind().click();
+    if (box.value === caption) held += 1;
+    else {
+      held = 0;
+      box.value = caption;
+      box.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+    if (held < 3) return;
+    clearInterval(timer);
+    document.querySelector("#explain").click();
+  }, 200);
+}"""
 COLUMNS = ("rank", "caption", "its video", "score (log-odds)", "ranked first", "its score")
 ABOUT = (
     'With captions whose video is known, every caption is scored with every video of the gallery: `{"video": "a.mp4", "caption": "…"}`, '
