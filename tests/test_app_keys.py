@@ -10,11 +10,11 @@ import pytest
 
 @pytest.fixture
 def slow(app_predictor: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Scoring a clip takes 0.4 s."""
+    """Scoring a clip takes a second, so that a busy machine's page still draws the answer after it."""
     score = app_predictor.model.score
 
     def slowly(*arguments: Any) -> Any:
-        time.sleep(0.4)
+        time.sleep(1.0)
         return score(*arguments)
 
     monkeypatch.setattr(app_predictor.model, "score", slowly)
@@ -49,7 +49,7 @@ def test_the_help_is_a_button_too_and_a_question_mark_can_be_typed(page: Any) ->
 def test_esc_stops_the_model_and_with_the_help_open_only_closes_it(page: Any, slow: None) -> None:
     page.fill("#question textarea", "does Esc stop it?")
     page.keyboard.press("Control+Enter")
-    page.wait_for_function("/after 1\\/4/.test(document.querySelector('#answer .state')?.innerText)")
+    page.wait_for_function("/after [12]\\/4/.test(document.querySelector('#answer .state')?.innerText)")
     page.focus("#ask")
     page.keyboard.press("?")
     page.keyboard.press("Escape")
