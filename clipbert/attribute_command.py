@@ -21,13 +21,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", default="answer", metavar="T", help="answer (default), or match: the question is then a caption")
     parser.add_argument("--target", metavar="TEXT", help="the answer to explain (default: the one the model gives)")
     parser.add_argument("--versus", metavar="TEXT", help="another answer: why the target and not this one")
-    parser.add_argument(
-        "--clip",
-        type=int,
-        nargs="+",
-        metavar="K",
-        help="clips to look into, from 1 (default: the one that raises the score most; of a .gif or .mp4 all)",
-    )
+    parser.add_argument("--clip", type=int, nargs="+", metavar="K", help=CLIP)
     parser.add_argument("--baseline", metavar="B", help="of integrated gradients: grey (default) or mean; of words mask (default) or pad")
     parser.add_argument("--steps", type=int, metavar="S", help="of integrated gradients (default 32): more, and the values add up better")
     parser.add_argument(

@@ -172,7 +172,7 @@ class VideoEncoder:
 
         Raises VideoError, and ValueError if `encoded` is of another video.
         """
-        source = source_of(video, None)
+        source = source_of(video, backend)
         wanted = _frame_index(source, encoded)[clip].tolist()
         found = dict(self._frames(source, sorted(set(wanted))))
         if lost := [i for i in wanted if i not in found]:
