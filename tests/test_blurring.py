@@ -88,6 +88,11 @@ def test_with_all_cells_sharp_the_model_says_what_it_said(predictor: Predictor, 
     assert not torch.allclose(gone, video.features[1], atol=1e-2)
 
 
+def test_the_frames_of_a_clip_are_read_with_the_decoder_that_is_named(predictor: Predictor, video: EncodedVideo) -> None:
+    with pytest.raises(ValueError, match="backend must be one of pyav, decord, got 'nonsense'"):
+        predictor.clip_frames(VIDEO, video, 1, backend="nonsense")
+
+
 @pytest.mark.parametrize("method", ["cell_gradient_x_activation", "frame_leave_one_out"])
 def test_curves_with_blurred_units_lead_from_the_sharp_clip_to_the_blurred(predictor: Predictor, video: EncodedVideo, method: str) -> None:
     own = attribute(predictor, video, QUESTION, method=method, clips=[1], target="red")
