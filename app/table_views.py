@@ -59,6 +59,26 @@ def claims_html(result: Result) -> str:
     return f"<p class=soft>{about}</p>" + _grid(("", "the text says", "computed again"), lines)
 
 
+def conclusions_html(result: Result) -> str:
+    """The six Main Conclusions: what the paper's own numbers and our runs say to each."""
+    parts = []
+    for conclusion in result["conclusions"]:
+        lines = [[_text(told) for told in (found["says"], found["column"], found["scale"], _difference(found), found["verdict"])] for found in
+                 conclusion["findings"]]  # fmt: skip
+        table = _grid(("it expects that", "of", "in", "difference", "verdict"), lines)
+        parts.append(f"<h3 class=chart-title>({conclusion['number']}) {html.escape(conclusion['statement'])}</h3>{table}")
+    about = "Half of the 95 % interval that the test set's size leaves stands behind ±. Where only the paper has a line, we have no run."
+    return f"<p class=soft>{about}</p>" + "".join(parts)
+
+
+def _difference(found: Result) -> str:
+    differences = found["differences"]
+    if found["scale"] == "the paper":
+        return f"{differences[0]:+.2f}" + (f" ± {found['margin']:.1f}" if found["margin"] is not None else "")
+    told = f"{sum(differences) / len(differences):+.1f}; {found['agreeing']} of {len(differences)} seeds"
+    return f"{told}, sign test p = {found['sign_test_p']:.2g}"
+
+
 def legend_html() -> str:
     rows = "".join(f"<li>{MARKS[status]} <b>{status}</b>: {meaning}</li>" for status, meaning in MEANINGS.items())
     return (

@@ -7,11 +7,15 @@ A result file is any `*.json` that says which cells it measured:
 
 `scale` is "full" for the data and size of the paper, else a sentence ("synthetic, 2,000
 videos"): such figures show a trend and never count as ours.  Other JSON files are left alone.
+
+Ablations come as `ablations-*.jsonl`, one cell a line with its `seed`:
+
+    {"table": "3", "row": ["LogSumExp", "2"], "column": "R1", "value": 41.3, "seed": 1, "scale": "synthetic, 200 videos"}
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from statistics import mean
@@ -33,6 +37,7 @@ class Measured:
     scale: str
     num_examples: int | None
     file: str
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,8 @@ def read_results(folder: Path) -> list[Measured]:
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; name one with result files, such as benchmarks/results.")
-    return [measured for path in sorted(folder.rglob("*.json")) for measured in read_result(path)]
+    files = [measured for path in sorted(folder.rglob("*.json")) for measured in read_result(path)]
+    return files + [measured for path in sorted(folder.rglob("ablations-*.jsonl")) for measured in read_ablations(path)]
 
 
 def read_result(path: Path) -> list[Measured]:
@@ -92,6 +98,20 @@ def read_result(path: Path) -> list[Measured]:
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is no JSON ({error}).") from error
     return _measured(result, path) if isinstance(result, dict) and "paper_cells" in result else []
+
+
+def read_ablations(path: Path) -> list[Measured]:
+    """What each line measured of a cell; lines that name no table (of a figure, say) are left alone.  Raises ValueError like `read_results`."""
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number} is no JSON ({error}).") from error
+        if row.get("table") is not None:
+            (measured,) = _measured({**row, "paper_cells": [row]}, path)
+            found.append(replace(measured, seed=row.get("seed")))
+    return found
 
 
 def _measured(result: dict[str, Any], path: Path) -> list[Measured]:

@@ -141,6 +141,11 @@ def _claim(row: dict[str, Any]) -> Claim:
     return Claim(row["claim"], row["section"], source, float(row["stated"]), round(high - low, 6))
 
 
+def conclusion_rows() -> list[dict[str, Any]]:
+    """The six Main Conclusions of section 4.3 in the paper's words, with what each expects of which rows; `clipbert.conclusions` reads them."""
+    return _document()["conclusions"]
+
+
 @cache
 def _document() -> dict[str, Any]:
     return json.loads((Path(__file__).parent / "paper.json").read_text(encoding="utf-8"))

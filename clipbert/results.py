@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clipbert.comparison import Comparison, Measured
+    from clipbert.conclusions import Conclusion
     from clipbert.config import SamplingConfig
     from clipbert.cost import CostPoint
     from clipbert.cost_settings import CostSettings
@@ -168,11 +169,12 @@ def committed_results() -> Path | None:
 
 
 def tables_result(number: int | None, results: "Sequence[Measured]") -> dict[str, Any]:
-    """Table `number` of the paper, or all, beside `results`, and the sums that the paper's text does.
+    """Table `number` of the paper, or all, beside `results`; the sums that the paper's text does; what speaks for and against its conclusions.
 
     Raises ValueError for a table that the paper does not have.
     """
     from clipbert.comparison import compare, trends
+    from clipbert.conclusions import conclusions
     from clipbert.paper import claims, paper_table
 
     shown = []
@@ -182,7 +184,23 @@ def tables_result(number: int | None, results: "Sequence[Measured]") -> dict[str
         trend = [asdict(found) | {"kendall_tau": found.kendall_tau} for found in trends(comparisons)]
         cells = [_cell_result(found) for found in comparisons]
         shown.append(about | {"row_names": part.row_names, "columns": part.columns, "cells": cells, "trends": trend})
-    return {"tables": shown, "claims": [asdict(claim) | {"holds": claim.holds} for claim in claims()]}
+    return {
+        "tables": shown, "claims": [asdict(claim) | {"holds": claim.holds} for claim in claims()],
+        "conclusions": [_conclusion_result(conclusion, results) for conclusion in conclusions()],
+    }  # fmt: skip
+
+
+def _conclusion_result(conclusion: "Conclusion", results: "Sequence[Measured]") -> dict[str, Any]:
+    from clipbert.conclusions import findings
+
+    told = [
+        {
+            "says": found.expectation.says, "column": found.expectation.column, "scale": found.scale, "verdict": found.verdict,
+            "differences": list(found.differences), "margin": found.margin, "agreeing": found.agreeing, "sign_test_p": found.sign_test_p,
+        }
+        for found in findings(conclusion, results)
+    ]  # fmt: skip
+    return {"number": conclusion.number, "statement": conclusion.statement, "section": conclusion.section, "findings": told}
 
 
 def _cell_result(found: "Comparison") -> dict[str, Any]:

@@ -228,6 +228,26 @@ def overview(result: dict[str, Any]) -> None:
     print(f"\n{held} of the {len(result['claims'])} sums that the paper's text does with its numbers hold:")
     for claim in result["claims"]:
         print(f"  {'holds' if claim['holds'] else 'FAILS'}  {claim['claim']}: {claim['computed']:g} = {claim['source']}")
+    print("\nThe six Main Conclusions (section 4.3); ± is the 95 % margin of the test set's size, where the paper tells it:")
+    for conclusion in result["conclusions"]:
+        _conclusion(conclusion)
+
+
+def _conclusion(conclusion: dict[str, Any]) -> None:
+    print(f"  ({conclusion['number']}) {conclusion['statement']}")
+    for found in conclusion["findings"]:
+        differences, who = found["differences"], found["scale"]
+        if who == "the paper":
+            margin = f" ± {found['margin']:.1f}" if found["margin"] is not None else ""
+            ours = "" if _measured_too(found, conclusion["findings"]) else "; ours: not run"
+            print(f"      {found['says']}, {found['column']}: the paper {differences[0]:+.2f}{margin}, {found['verdict']}{ours}")
+        else:
+            told = f"{sum(differences) / len(differences):+.1f}; {found['agreeing']} of {len(differences)} seeds"
+            print(f"        {found['verdict']}, {who}, {found['column']}: {told}, sign test p = {found['sign_test_p']:.2g}")
+
+
+def _measured_too(paper: dict[str, Any], findings: list[dict[str, Any]]) -> bool:
+    return any((found["says"], found["column"]) == (paper["says"], paper["column"]) and found is not paper for found in findings)
 
 
 PANELS = {"max_batch": "largest batch", "bytes_per_video": "MB per video", "milliseconds": "ms per step"}

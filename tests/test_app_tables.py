@@ -8,7 +8,7 @@ import pytest
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 
-from app.table_views import claims_html, overview_html, table_html
+from app.table_views import claims_html, conclusions_html, overview_html, table_html
 from clipbert.comparison import read_result
 from clipbert.results import tables_result
 
@@ -44,6 +44,7 @@ def test_every_table_and_claim_can_be_drawn() -> None:
     assert overview_html(result).count("<tr>") == 1 + len(result["tables"]) == 16
     assert all("<table" in table_html(table, all_rows=True) for table in result["tables"])
     assert claims_html(result).count("✓ holds") == 16
+    assert "+0.20 ± 3.2</td><td>within the noise" in conclusions_html(result)
 
 
 def test_the_endpoint_counts_a_file_of_ours(client: Any, tmp_path: Path) -> None:

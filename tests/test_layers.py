@@ -21,6 +21,7 @@ LAYERS = (
         "aggregation",
         "metrics",
         "comparison",
+        "conclusions",
         "resnet",
         "efficientnet",
     ),

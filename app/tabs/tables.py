@@ -11,7 +11,7 @@ from app.pictures import save_buttons
 from app.shared import Shared, Updates
 from app.state import Session
 from app.table_results import committed, imported
-from app.table_views import claims_html, legend_html, overview_html, table_html
+from app.table_views import claims_html, conclusions_html, legend_html, overview_html, table_html
 from clipbert.paper import paper_table
 from clipbert.results import tables_result
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clipbert.comparison import Measured
 
 TITLE, PLACE = "Tables", 7
-OVERVIEW, CLAIMS = "Overview", "The text's own sums"
+OVERVIEW, CLAIMS, CONCLUSIONS = "Overview", "The text's own sums", "The six Main Conclusions"
 ABOUT = (
     "What the paper reports, and what we have measured of it. A number of ours stands beside the paper's only if it was measured on the same data at "
     "full size; runs on synthetic or small data stand in a block of their own."
@@ -57,9 +57,9 @@ def build(shared: Shared) -> None:
 
 
 def choices() -> list[tuple[str, str]]:
-    """(label, value) of each table, of the overview before and of the claims after."""
+    """(label, value) of each table, of the overview before and of the claims and conclusions after."""
     tables = [(f"Table {part.name}: {part.title}", part.name) for number in range(1, 12) for part in paper_table(number)]
-    return [(OVERVIEW, OVERVIEW), *tables, (CLAIMS, CLAIMS)]
+    return [(OVERVIEW, OVERVIEW), *tables, (CLAIMS, CLAIMS), (CONCLUSIONS, CONCLUSIONS)]
 
 
 def results(session: Session) -> "list[Measured]":
@@ -71,6 +71,8 @@ def _view(result: dict[str, Any], name: str, all_rows: bool) -> str:
         return overview_html(result)
     if name == CLAIMS:
         return claims_html(result)
+    if name == CONCLUSIONS:
+        return conclusions_html(result)
     return table_html(next(table for table in result["tables"] if table["table"] == name), all_rows=all_rows)
 
 
