@@ -8,14 +8,12 @@ A result file is any `*.json` that says which cells it measured:
 `scale` is "full" for the data and size of the paper, else a sentence ("synthetic, 2,000
 videos"): such figures show a trend and never count as ours.  Other JSON files are left alone.
 
-Ablations come as `ablations-*.jsonl`, one cell a line with its `seed`:
-
-    {"table": "3", "row": ["LogSumExp", "2"], "column": "R1", "value": 41.3, "seed": 1, "scale": "synthetic, 200 videos"}
+Ablations (`train/ablate.py`) come as `ablations-*.jsonl`: such an object a line, one for each run, with its `seed`.
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from statistics import mean
@@ -101,30 +99,31 @@ def read_result(path: Path) -> list[Measured]:
 
 
 def read_ablations(path: Path) -> list[Measured]:
-    """What each line measured of a cell; lines that name no table (of a figure, say) are left alone.  Raises ValueError like `read_results`."""
+    """What each line, which is one run, measured of the paper's cells.  Raises ValueError like `read_results`."""
     found = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
-            row = json.loads(line)
+            run = json.loads(line)
         except ValueError as error:
             raise ValueError(f"{path}, line {number} is no JSON ({error}).") from error
-        if row.get("table") is not None:
-            (measured,) = _measured({**row, "paper_cells": [row]}, path)
-            found.append(replace(measured, seed=row.get("seed")))
+        found += _measured(run, path)
     return found
 
 
 def _measured(result: dict[str, Any], path: Path) -> list[Measured]:
     try:
-        scale, size = str(result["scale"]), result.get("num_examples")
-        cells = [(table_part(row["table"]).cell(row["column"], *row["row"]), float(row["value"])) for row in result["paper_cells"]]
+        scale, size, seed = str(result["scale"]), result.get("num_examples"), result.get("seed")
+        cells = [
+            (table_part(row["table"]).cell(row["column"], *row["row"]), float(row["value"]), row.get("num_examples", size))
+            for row in result["paper_cells"]
+        ]
     except (KeyError, TypeError) as error:
         raise ValueError(
             f'{path} needs "scale", and "table", "row", "column" and "value" for each of its paper_cells; see clipbert/comparison.py.'
         ) from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return [Measured(cell, value, scale, size, str(path)) for cell, value in cells]
+    return [Measured(cell, value, scale, num_examples, str(path), seed) for cell, value, num_examples in cells]
 
 
 def interval(cell: Cell) -> tuple[float, float] | None:
