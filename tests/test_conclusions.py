@@ -58,11 +58,17 @@ def test_scales_are_never_mixed() -> None:
     assert [f.scale for f in findings(conclusions()[3], [run(SPARSE, 20.0, 0, "real"), run(DENSE, 10.0, 0, "synthetic")])] == [THE_PAPER] * 2
 
 
-def test_ablation_lines_are_read_with_their_seed_and_lines_of_figures_left_alone(tmp_path: Path) -> None:
-    line = {"table": "4", "row": list(SPARSE), "column": "R1", "value": 41.5, "seed": 3, "scale": "synthetic, 200 videos"}
-    (tmp_path / "ablations-x.jsonl").write_text(f"{json.dumps(line)}\n{json.dumps({'figure': '4', 'value': 1})}\n")
+def ablation(seed: int, **values: float) -> str:
+    """A line of an ablation, as train/ablate.py writes it."""
+    rows = {"sparse": SPARSE, "dense": DENSE}
+    cells = [{"table": "4", "row": rows[name], "column": "R1", "value": value, "num_examples": 60} for name, value in values.items()]
+    return json.dumps({"run": "1f", "seed": seed, "scale": "synthetic, 200 videos", "paper_cells": cells, "figure_points": []})
+
+
+def test_each_line_of_an_ablation_is_read_with_its_seed(tmp_path: Path) -> None:
+    (tmp_path / "ablations-x.jsonl").write_text(ablation(3, sparse=41.5) + "\n" + ablation(4) + "\n")
     assert read_results(tmp_path) == [
-        Measured(table_part("4").cell("R1", *SPARSE), 41.5, "synthetic, 200 videos", None, str(tmp_path / "ablations-x.jsonl"), 3)
+        Measured(table_part("4").cell("R1", *SPARSE), 41.5, "synthetic, 200 videos", 60, str(tmp_path / "ablations-x.jsonl"), 3)
     ]
 
 
@@ -70,8 +76,9 @@ def test_ablation_lines_are_read_with_their_seed_and_lines_of_figures_left_alone
     ("line", "message"),
     [
         ("{", "line 1 is no JSON"),
-        ('{"table": "4"}', "ablations-x.jsonl needs"),
-        ('{"table": "4", "scale": "x", "row": ["?"], "column": "R1", "value": 1}', "no cell R1 of ?"),
+        ('{"paper_cells": []}', 'needs "scale"'),
+        ("[]", 'needs "scale"'),
+        (ablation(0).replace("paper_cells", "cells"), "needs"),
     ],
 )
 def test_a_bad_ablation_line_is_named(tmp_path: Path, line: str, message: str) -> None:
@@ -81,11 +88,7 @@ def test_a_bad_ablation_line_is_named(tmp_path: Path, line: str, message: str) -
 
 
 def test_the_command_tells_each_conclusion_with_what_is_for_and_against_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = [
-        {"table": "4", "row": list(row), "column": "R1", "value": value, "seed": seed, "scale": "synthetic, 200 videos"}
-        for seed in (0, 1, 2) for row, value in ((SPARSE, 41.5), (DENSE, 40.0))
-    ]  # fmt: skip
-    (tmp_path / "ablations-x.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "ablations-x.jsonl").write_text("\n".join(ablation(seed, sparse=41.5, dense=40.0) for seed in (0, 1, 2)))
     assert main(["tables", "--results", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "4 sparse clips beat 16 dense ones, R1: the paper +0.20 ± 3.2, within the noise\n" in out
