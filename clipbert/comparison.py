@@ -110,7 +110,7 @@ def read_ablations(path: Path) -> list[Measured]:
     return found
 
 
-def _measured(result: dict[str, Any], path: Path) -> list[Measured]:
+def _measured(result: Any, path: Path) -> list[Measured]:
     try:
         scale, size, seed = str(result["scale"]), result.get("num_examples"), result.get("seed")
         cells = [
