@@ -22,6 +22,7 @@ LAYERS = (
         "metrics",
         "comparison",
         "conclusions",
+        "trends",
         "resnet",
         "efficientnet",
     ),
