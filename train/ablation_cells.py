@@ -31,6 +31,7 @@ class Curve:
 
     series: str
     overrides: tuple[str, ...] = ()
+    table: str = "figure 4"
 
     @property
     def name(self) -> str:

@@ -14,10 +14,15 @@ import yaml
 
 def read(kind: Any, path: Path, overrides: Sequence[str] = ()) -> Any:
     """The dataclass `kind` from a YAML file and `key.key=value` overrides; ValueError naming file and key for any that is wrong."""
+    return _build(kind, merged(path, overrides), "", str(path) + (" with overrides" if overrides else ""))
+
+
+def merged(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """What a YAML file and its bases say, with the overrides in it; of their keys nothing is checked."""
     content = _read_yaml(path)
     for override in overrides:
         _override(content, override)
-    return _build(kind, content, "", str(path) + (" with overrides" if overrides else ""))
+    return content
 
 
 class _UniqueKeys(yaml.SafeLoader):
