@@ -95,13 +95,13 @@ def _picture_inches(chart: Chart, width: float) -> float:
     return min(width * chart.picture.size[1] / chart.picture.size[0], TALLEST_PICTURE) if chart.picture else 0.0
 
 
-def print_bytes(chart: Chart, file_format: str, *, width: str = "page") -> bytes:
-    """The printed chart as a PNG at 300 dpi, a PDF with embedded fonts or an SVG, the same bytes for the same chart."""
+def print_bytes(chart: Chart, file_format: str, *, width: str = "page", dpi: int = 300) -> bytes:
+    """The printed chart as a PNG, a PDF with embedded fonts or an SVG, the same bytes for the same chart."""
     out = io.BytesIO()
     date = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[file_format]
     with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a script without a font here prints as boxes
-        print_figure(chart, width=width).savefig(out, format=file_format, dpi=300, metadata=date)
+        print_figure(chart, width=width).savefig(out, format=file_format, dpi=dpi, metadata=date)
     return out.getvalue()
 
 
