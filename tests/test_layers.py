@@ -93,6 +93,8 @@ LAYERS = (
         "viz.report",
         "viz.snapshot",
         "viz.controls",
+        "viz.paper_tables",
+        "viz.notebook",
         "viz.widgets",
         "viz.batch_report",
         "viz",

@@ -17,7 +17,7 @@ from clipbert.viz.style import time_range
 DPI = 110
 PAGE_WIDTH, COLUMN_WIDTH = round(6.9 * DPI), round(3.3 * DPI)
 LARGEST_FRAME = 112
-COLORS = 128  # of the picture's palette: a third of the bytes
+COLORS = 256  # of the picture's palette: a third of the bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ def snapshot(result: SessionResult, explained: Explained | None = None) -> bytes
     votes = [result.candidates[n] for n in result.clip_logits.argmax(dim=1).tolist()]
     num_frames = result.times.shape[1]
     columns = max(1, min(len(result.times), COLUMNS, 16 // num_frames))
-    side = min(LARGEST_FRAME, (PAGE_WIDTH - 20) // (columns * (num_frames + 1)))
+    side = min(LARGEST_FRAME, (PAGE_WIDTH - 8 * columns - 8) // (columns * num_frames) - 1)
     parts = [strip(result.seen, result.spans, side=side, captions=votes), *_beside(_answer_charts(result))]
     if explained is not None:
         parts.append(_drawn(attribution_chart(result, explained), "page"))
