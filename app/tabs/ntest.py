@@ -28,7 +28,11 @@ CELL_CLICK = """element.addEventListener("click", (event) => {
   const cell = event.target.closest("button[data-clips]");
   if (cell) trigger("select", { index: [Number(cell.dataset.clips), cell.dataset.how] });
 });"""
-ASK = "() => setTimeout(() => document.querySelector('#ask')?.click(), 400)"
+ASK = """(question) => {
+  const ready = () => document.querySelector("#ask")?.checkVisibility() && document.querySelector("#question textarea")?.value == question;
+  const ask = (left) => ready() ? document.querySelector("#ask").click() : left && setTimeout(ask, 50, left - 1);
+  ask(600);
+}"""  # once the page shows the other tab, which a busy one may do late
 
 
 def build(shared: Shared) -> None:
@@ -92,7 +96,7 @@ def build(shared: Shared) -> None:
     shared.on([setting.change for setting in chosen], repool, chosen, [matrix], notice=notice, trigger_mode="always_last", show_progress="hidden")
     shared.on(shared.video_changed.change, other_video, outputs=outputs, notice=notice, show_progress="hidden")
     asked = shared.on(matrix.select, ask_so, outputs=[*chosen, shared.question, shared.tabs], notice=notice)
-    asked.then(fn=None, js=ASK, api_visibility="private")
+    asked.then(fn=None, js=ASK, inputs=[shared.question], api_visibility="private")
     _policies(shared, question, listed)
     _when_it_matters(shared)
     _data_set(shared)
