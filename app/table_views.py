@@ -119,7 +119,7 @@ def _smaller_runs(table: Result) -> str:
         return ""
     trends = "".join(
         f"<li>{html.escape(t['column'])}, {html.escape(t['scale'])}: orders {t['agreeing']} of {t['pairs']} pairs of rows as the paper does "
-        f"(Kendall's tau {t['kendall_tau']:+.2f})</li>"
+        f"(Kendall's tau {t['kendall_tau']:+.2f}, as far from 0 by chance with p = {t['p_value']:.2g}: {t['verdict']})</li>"
         for t in table["trends"]
     )
     about = "Other data or sizes than the paper's; not to be compared with its numbers."

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbert import show
-from clipbert.results import committed_results, cost_result, search_result, tables_result
+from clipbert.results import committed_results, cost_result, curves_result, search_result, tables_result
 
 Command = tuple[Any, Callable[[Any], None]] | tuple[Any, Callable[[Any], None], int]  # result, how to show it, exit code unless 0
 
@@ -178,6 +178,7 @@ def tables(args: argparse.Namespace) -> Command:
 
     folder = args.results or committed_results()
     result = tables_result(args.number, read_results(folder) if folder else [])
+    result["figure_4"] = curves_result(folder) if folder else []
     return result, show.tables if args.number is not None else show.overview
 
 

@@ -14,7 +14,6 @@ Ablations (`train/ablate.py`) come as `ablations-*.jsonl`: such an object a line
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -137,33 +136,3 @@ def interval_of(value: float | None, cell: Cell, num_examples: int | None) -> tu
         return None
     low, high = binomial_interval(round(value / 100 * num_examples), num_examples)
     return 100 * low, 100 * high
-
-
-@dataclass(frozen=True)
-class Trend:
-    """How far scaled-down runs order a column as the paper does: pairs of rows ordered alike, of those the paper orders."""
-
-    column: str
-    scale: str
-    agreeing: int
-    pairs: int
-
-    @property
-    def kendall_tau(self) -> float:
-        """Agreeing minus disagreeing pairs, as a share of pairs; a tie of ours counts as disagreeing."""
-        return (2 * self.agreeing - self.pairs) / self.pairs
-
-
-def trends(comparisons: Sequence[Comparison]) -> list[Trend]:
-    """One for every column and scale that has at least two rows."""
-    columns: dict[tuple[str, str], dict[Cell, list[float]]] = {}
-    for comparison in comparisons:
-        for result in comparison.scaled_down:
-            columns.setdefault((result.cell.column, result.scale), {}).setdefault(result.cell, []).append(result.value)
-    found = []
-    for (column, scale), values in columns.items():
-        points = [(cell.value, mean(ours)) for cell, ours in values.items() if cell.value is not None]
-        ordered = [(a, b) for a, b in combinations(points, 2) if a[0] != b[0]]
-        if ordered:
-            found.append(Trend(column, scale, sum((a[0] - b[0]) * (a[1] - b[1]) > 0 for a, b in ordered), len(ordered)))
-    return found

@@ -173,21 +173,30 @@ def tables_result(number: int | None, results: "Sequence[Measured]") -> dict[str
 
     Raises ValueError for a table that the paper does not have.
     """
-    from clipbert.comparison import compare, trends
+    from clipbert.comparison import compare
     from clipbert.conclusions import conclusions
     from clipbert.paper import claims, paper_table
+    from clipbert.trends import table_trends
 
     shown = []
     for part in (part for n in (range(1, 12) if number is None else [number]) for part in paper_table(n)):
         comparisons = compare(part, results)
         about = {"table": part.name, "title": part.title, "section": part.section, "page": part.page, "note": part.note}
-        trend = [asdict(found) | {"kendall_tau": found.kendall_tau} for found in trends(comparisons)]
+        trend = [asdict(found) | {"verdict": found.verdict} for found in table_trends(part, results)]
         cells = [_cell_result(found) for found in comparisons]
         shown.append(about | {"row_names": part.row_names, "columns": part.columns, "cells": cells, "trends": trend})
     return {
         "tables": shown, "claims": [asdict(claim) | {"holds": claim.holds} for claim in claims()],
         "conclusions": [_conclusion_result(conclusion, results) for conclusion in conclusions()],
     }  # fmt: skip
+
+
+def curves_result(folder: Path) -> list[dict[str, Any]]:
+    """What our curves of Figure 4 in a folder say to section 4.2.  Raises ValueError for a row that is none of an ablation."""
+    from clipbert.trends import curve_trends, read_rows
+
+    found = curve_trends(read_rows(folder))
+    return [asdict(trend) | {"agreeing": trend.agreeing, "p_value": trend.p_value, "verdict": trend.verdict} for trend in found]
 
 
 def _conclusion_result(conclusion: "Conclusion", results: "Sequence[Measured]") -> dict[str, Any]:

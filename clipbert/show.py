@@ -178,7 +178,9 @@ def tables(result: dict[str, Any]) -> None:
         for found in (cell for cell in table["cells"] if cell["ours"] is not None):
             print(f"  ours: {', '.join(found['row'])}, {found['column']}: {found['ours']:g} ({found['difference']:+g}; {found['num_runs']} runs)")
         for trend in table["trends"]:
-            print(f"  trend, {trend['scale']}: {trend['column']} orders {trend['agreeing']} of {trend['pairs']} pairs of rows as the paper does")
+            told = f"{trend['column']} orders {trend['agreeing']} of {trend['pairs']} pairs of rows as the paper does"
+            chance = f"tau {trend['kendall_tau']:+.2f}; by chance {trend['p_value']:.2g}: {trend['verdict']}"
+            print(f"  trend, {trend['scale']}: {told} ({chance})")
         print()
     print("  · not run by us   ✓ reproduced within 1 point or rank   ≠ deviates   ~ only scaled-down runs")
     print("  [95 % binomial interval]   (grey in the paper)")
@@ -231,6 +233,12 @@ def overview(result: dict[str, Any]) -> None:
     print("\nThe six Main Conclusions (section 4.3); ± is the 95 % margin of the test set's size, where the paper tells it:")
     for conclusion in result["conclusions"]:
         _conclusion(conclusion)
+    if result["figure_4"]:
+        print("\nFigure 4 by runs of ours, seed by seed (section 4.2):")
+    for found in result["figure_4"]:
+        differences = ", ".join(f"{difference:+.1f}" for difference in found["differences"])
+        about = f"{found['series']}; {found['scale']}"
+        print(f"  {found['verdict']:<7}  {found['says']}, {found['column']}: {differences}; sign test p = {found['p_value']:.2g}  ({about})")
 
 
 def _conclusion(conclusion: dict[str, Any]) -> None:

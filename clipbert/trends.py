@@ -1,4 +1,4 @@
-"""Do smaller runs of ours go the paper's way?  From rows of `train/ablate.py`: Kendall's tau for a table, sign tests for Figure 4.
+"""Do smaller runs of ours go the paper's way?  Kendall's tau for a table, sign tests for Figure 4 from rows of `train/ablate.py`.
 
 The paper ran each configuration once and ordered its rows by that; ours are
 ordered by their mean over seeds.  What chance alone would do stands beside
@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from clipbert.paper import PaperTable
+from clipbert.comparison import Measured
+from clipbert.paper import Cell, PaperTable
 
 Row = dict[str, Any]
 KEYS = {"run", "seed", "scale", "paper_cells", "figure_points"}
@@ -42,15 +43,14 @@ def verdict(agrees: float, p_value: float) -> str:
 
 @dataclass(frozen=True)
 class TableTrend:
-    """How far our rows of one table come in the paper's order, in one column."""
+    """How far our rows of one table come in the paper's order, in one column; a pair is two rows that the paper does not tie."""
 
-    table: str
     column: str
     scale: str
-    num_rows: int
-    seeds: tuple[int, ...]
-    tau: float
-    """Of the means over seeds: +1 the paper's order, 0 none, -1 its reverse; rows that the paper ties do not count."""
+    agreeing: int
+    pairs: int
+    kendall_tau: float
+    """Of the means over seeds: +1 the paper's order, 0 none, -1 its reverse; a tie of ours counts as half."""
     tau_by_seed: tuple[float, ...]
     """Of each seed alone that has all rows."""
     p_value: float
@@ -58,7 +58,7 @@ class TableTrend:
 
     @property
     def verdict(self) -> str:
-        return verdict(self.tau, self.p_value)
+        return verdict(self.kendall_tau, self.p_value)
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class CurveTrend:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of one file of `train/ablate.py`, or of all `ablations-*.jsonl` in a folder; ValueError naming file and line for any that is none."""
-    files = sorted(path.glob("ablations-*.jsonl")) if path.is_dir() else [path]
+    """Rows of `train/ablate.py` in one file, or in all `ablations-*.jsonl` of a folder; ValueError naming file and line for any that is none."""
+    files = sorted(path.rglob("ablations-*.jsonl")) if path.is_dir() else [path]
     return [row for file in files for row in _read_file(file)]
 
 
@@ -104,27 +104,26 @@ def _read_file(path: Path) -> Iterator[Row]:
         yield row
 
 
-def table_trends(table: PaperTable, rows: Sequence[Row]) -> list[TableTrend]:
-    """One for every column and scale of which at least two rows were run that the paper does not tie."""
-    found: dict[tuple[str, str], dict[tuple[str, ...], dict[int, float]]] = {}
-    for row in rows:
-        for cell in row["paper_cells"]:
-            if cell["table"] == table.name:
-                found.setdefault((cell["column"], row["scale"]), {}).setdefault(tuple(cell["row"]), {})[row["seed"]] = cell["value"]
-    trends = (_table_trend(table, column, scale, values) for (column, scale), values in found.items())
+def table_trends(table: PaperTable, results: Sequence[Measured]) -> list[TableTrend]:
+    """One for every column and smaller scale of which at least two rows were run that the paper does not tie."""
+    found: dict[tuple[str, str], dict[Cell, list[Measured]]] = {}
+    for result in results:
+        if result.cell.table == table.name and result.cell.value is not None and result.scale != "full":
+            found.setdefault((result.cell.column, result.scale), {}).setdefault(result.cell, []).append(result)
+    trends = (_table_trend(column, scale, measured) for (column, scale), measured in found.items())
     return [trend for trend in trends if trend]
 
 
-def _table_trend(table: PaperTable, column: str, scale: str, values: dict[tuple[str, ...], dict[int, float]]) -> TableTrend | None:
-    paper = np.array([table.cell(column, *row).value for row in values], dtype=float)
-    signs = _signs(paper)
+def _table_trend(column: str, scale: str, measured: dict[Cell, list[Measured]]) -> TableTrend | None:
+    signs = _signs(np.array([cell.value for cell in measured]))
     if not signs.any():
         return None
-    seeds = sorted(set.union(*(set(by_seed) for by_seed in values.values())))
-    whole = [seed for seed in seeds if all(seed in by_seed for by_seed in values.values())]
-    ours = np.array([mean(by_seed.values()) for by_seed in values.values()])
-    by_seed = tuple(_tau(signs, np.array([of_row[seed] for of_row in values.values()])) for seed in whole)
-    return TableTrend(table.name, column, scale, len(values), tuple(seeds), _tau(signs, ours), by_seed, _permutation_p(signs, ours))
+    ours = np.array([mean(run.value for run in runs) for runs in measured.values()])
+    by_seed = [{run.seed: run.value for run in runs if run.seed is not None} for runs in measured.values()]
+    whole = sorted(seed for seed in by_seed[0] if all(seed in values for values in by_seed))
+    taus = tuple(_tau(signs, np.array([values[seed] for values in by_seed])) for seed in whole)
+    agreeing, pairs = int((signs * _signs(ours) > 0).sum()) // 2, int(np.abs(signs).sum()) // 2
+    return TableTrend(column, scale, agreeing, pairs, _tau(signs, ours), taus, _permutation_p(signs, ours))
 
 
 def _signs(values: np.ndarray) -> np.ndarray:
@@ -132,7 +131,7 @@ def _signs(values: np.ndarray) -> np.ndarray:
 
 
 def _tau(paper_signs: np.ndarray, ours: np.ndarray) -> float:
-    """Agreeing less disagreeing pairs, as a share of those that the paper orders; a tie of ours is neither."""
+    """Agreeing less disagreeing pairs, as a share of those that the paper orders."""
     return float((paper_signs * _signs(ours)).sum() / np.abs(paper_signs).sum())
 
 

@@ -240,7 +240,9 @@ def test_the_open_tab_breaks_no_rule_of_axe(tab: Any, axe: str, scheme: str) -> 
 
 
 def test_nothing_is_wider_than_a_phone_with_all_tables_open(opened: Any) -> None:
-    opened.evaluate("document.querySelectorAll('#tab-attribution button.label-wrap:not(.open)').forEach((label) => label.checkVisibility() && label.click())")
+    opened.evaluate(
+        "document.querySelectorAll('#tab-attribution button.label-wrap:not(.open)').forEach((label) => label.checkVisibility() && label.click())"
+    )
     opened.wait_for_selector("#attribution-cells-table table")
     opened.set_viewport_size({"width": 390, "height": 844})
     try:

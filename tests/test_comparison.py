@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from clipbert.cli import main
-from clipbert.comparison import STATUSES, compare, interval, read_results, trends
+from clipbert.comparison import STATUSES, compare, interval, read_results
 from clipbert.metrics import binomial_interval
 from clipbert.paper import paper_table, table_part
 
@@ -46,14 +46,6 @@ def test_scaled_down_runs_never_count_as_ours(tmp_path: Path) -> None:
 def test_without_results_nothing_is_claimed() -> None:
     statuses = {found.status for number in range(1, 12) for part in paper_table(number) for found in compare(part)}
     assert statuses == {"not run", "cited", "setting"} <= set(STATUSES)
-
-
-def test_trends_count_the_pairs_that_are_ordered_as_in_the_paper(tmp_path: Path) -> None:
-    rows = {"Mean Pooling": 40.0, "Max Pooling": 50.0, "LogSumExp": 60.0}  # the paper: 15.2, 12.5, 17.4
-    cells = [{"table": "3", "row": [how, "16"], "column": "R1", "value": value} for how, value in rows.items()]
-    write(tmp_path, "synthetic.json", "synthetic", *cells)
-    (trend,) = trends(compare(table_part("3"), read_results(tmp_path)))
-    assert (trend.column, trend.agreeing, trend.pairs, trend.kendall_tau) == ("R1", 2, 3, pytest.approx(1 / 3))
 
 
 def test_other_json_files_are_left_alone(tmp_path: Path) -> None:

@@ -2,74 +2,87 @@
 
 import itertools
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clipbert.cli import main
+from clipbert.comparison import Measured
 from clipbert.paper import table_part
 from clipbert.trends import CurveTrend, curve_trends, read_rows, table_trends
 
 TABLE_4 = {"Dense Uniform, 16": 15.5, "Sparse Random, 1": 12.7, "Sparse Random, 2": 15.5, "Sparse Random, 4": 15.7}
 
 
-def row(seed: int, cells: dict[str, float], table: str = "4", **changes: Any) -> dict[str, Any]:
-    found = [{"table": table, "row": name.split(", "), "column": "R1", "value": value} for name, value in cells.items()]
-    return {"run": "0", "seed": seed, "scale": "small", "paper_cells": found, "figure_points": [], **changes}
+def measured(table: str, cells: Mapping[str, float], *, seed: int | None = None, scale: str = "small") -> list[Measured]:
+    """R@1 of some rows."""
+    part = table_part(table)
+    rows = {", ".join(cell.row): cell for cell in part.cells if cell.column == "R1"}
+    return [Measured(rows[name], value, scale, None, "ablations-x.jsonl", seed) for name, value in cells.items()]
 
 
-def curve(seed: int, series: str = "T=1", **values: float) -> dict[str, Any]:
+def row(seed: int, points: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"run": "0", "seed": seed, "scale": "small", "paper_cells": [], "figure_points": points}
+
+
+def curve(seed: int, **values: float) -> dict[str, Any]:
     """Accuracies as mean_1=..., lse_16=..."""
     points = [
-        {"figure": 4, "series": series, "x": int(name.split("_")[1]), "aggregation": name.split("_")[0], "column": "Accuracy", "value": value}
+        {"figure": 4, "series": "T=1", "x": int(name.split("_")[1]), "aggregation": name.split("_")[0], "column": "Accuracy", "value": value}
         for name, value in values.items()
     ]
-    return row(seed, {}, figure_points=points)
+    return row(seed, points)
 
 
 def test_the_papers_own_numbers_have_its_order() -> None:
-    (trend,) = table_trends(table_part("4"), [row(1, TABLE_4)])
-    assert (trend.column, trend.scale, trend.num_rows, trend.seeds, trend.tau, trend.tau_by_seed) == ("R1", "small", 4, (1,), 1.0, (1.0,))
+    (trend,) = table_trends(table_part("4"), measured("4", TABLE_4, seed=1))
+    assert (trend.column, trend.scale, trend.agreeing, trend.pairs, trend.kendall_tau, trend.tau_by_seed) == ("R1", "small", 5, 5, 1.0, (1.0,))
+
+
+def test_pairs_that_are_ordered_as_in_the_paper_are_counted() -> None:
+    ours = {"Mean Pooling, 16": 40.0, "Max Pooling, 16": 50.0, "LogSumExp, 16": 60.0}  # the paper: 15.2, 12.5, 17.4
+    (trend,) = table_trends(table_part("3"), measured("3", ours))
+    assert (trend.agreeing, trend.pairs, trend.kendall_tau, trend.tau_by_seed) == (2, 3, pytest.approx(1 / 3), ())
 
 
 def test_the_reverse_order_is_an_honest_no_only_where_rows_are_many() -> None:
-    (few,) = table_trends(table_part("6"), [row(1, {"no, no": 3.0, "no, yes": 2.0, "yes, yes": 1.0}, table="6")])
-    assert few.tau == -1.0 and few.p_value == pytest.approx(2 / 6) and few.verdict == "unclear"
-    cells = {", ".join(cell.row): -(cell.value or 0.0) for cell in table_part("3").cells if cell.column == "R1"}
-    (many,) = table_trends(table_part("3"), [row(1, cells, table="3")])
-    assert many.tau == -1.0 and many.p_value < 1e-3 and many.verdict == "no"
+    (few,) = table_trends(table_part("6"), measured("6", {"no, no": 3.0, "no, yes": 2.0, "yes, yes": 1.0}))
+    assert few.kendall_tau == -1.0 and few.p_value == pytest.approx(2 / 6) and few.verdict == "unclear"
+    reverse = {", ".join(cell.row): -(cell.value or 0.0) for cell in table_part("3").cells if cell.column == "R1"}
+    (many,) = table_trends(table_part("3"), measured("3", reverse))
+    assert many.kendall_tau == -1.0 and many.p_value < 1e-3 and many.verdict == "no"
 
 
 def test_chance_is_counted_over_all_orders() -> None:
-    rows = [("random", "random"), ("TSN, K700", "BERT-base"), ("ImageNet", "BERT-base"), ("grid-feat", "BERT-base")]
-    paper = [table_part("5").cell("R1", *one).value or 0.0 for one in rows]
-    ours = [1.0, 3.0, 2.0, 4.0]
+    ours = {"random, random": 1.0, "TSN, K700, BERT-base": 3.0, "ImageNet, BERT-base": 2.0, "grid-feat, BERT-base": 4.0}
+    paper = [cell.cell.value or 0.0 for cell in measured("5", ours)]
 
-    def tau(values: tuple[float, ...] | list[float]) -> float:
+    def tau(values: Sequence[float]) -> float:
         pairs = list(itertools.combinations(range(4), 2))
         return sum(1 if (paper[i] - paper[j]) * (values[i] - values[j]) > 0 else -1 for i, j in pairs) / len(pairs)
 
-    cells = [{"table": "5", "row": list(one), "column": "R1", "value": value} for one, value in zip(rows, ours, strict=True)]
-    (trend,) = table_trends(table_part("5"), [row(1, {}, paper_cells=cells)])
-    assert trend.num_rows == 4 and trend.tau == pytest.approx(tau(ours))
-    assert trend.p_value == pytest.approx(sum(abs(tau(order)) >= abs(tau(ours)) - 1e-9 for order in itertools.permutations(ours)) / 24)
+    (trend,) = table_trends(table_part("5"), measured("5", ours))
+    assert trend.kendall_tau == pytest.approx(tau([*ours.values()]))
+    assert trend.p_value == sum(abs(tau(order)) >= abs(trend.kendall_tau) - 1e-9 for order in itertools.permutations(ours.values())) / 24
 
 
 def test_seeds_are_averaged_and_shown_alone_where_they_have_all_rows() -> None:
-    other = {"Dense Uniform, 16": 30.0, "Sparse Random, 4": 10.0}
-    (trend,) = table_trends(
-        table_part("4"), [row(1, {"Dense Uniform, 16": 10.0, "Sparse Random, 4": 50.0}), row(2, other), row(3, {"Dense Uniform, 16": 1.0})]
-    )
-    assert trend.tau == 1.0 and trend.tau_by_seed == (1.0, -1.0) and trend.seeds == (1, 2, 3)
+    names = ("Dense Uniform, 16", "Sparse Random, 4")
+    found = [dict(zip(names, values, strict=False)) for values in ((10.0, 50.0), (30.0, 10.0), (1.0,))]
+    (trend,) = table_trends(table_part("4"), [run for seed, cells in enumerate(found) for run in measured("4", cells, seed=seed)])
+    assert trend.kendall_tau == 1.0 and trend.tau_by_seed == (1.0, -1.0)
 
 
 def test_a_tie_of_the_paper_orders_nothing() -> None:
-    assert table_trends(table_part("4"), [row(1, {"Dense Uniform, 16": 1.0, "Sparse Random, 2": 2.0})]) == []
+    assert table_trends(table_part("4"), measured("4", {"Dense Uniform, 16": 1.0, "Sparse Random, 2": 2.0})) == []
 
 
-def test_scales_stay_apart() -> None:
-    rows = [row(1, TABLE_4), row(1, {name: -value for name, value in TABLE_4.items()}, scale="other")]
-    assert {trend.scale: trend.tau for trend in table_trends(table_part("4"), rows)} == {"small": 1.0, "other": -1.0}
+def test_scales_stay_apart_and_full_runs_are_no_trend() -> None:
+    reverse = {name: -value for name, value in TABLE_4.items()}
+    runs = [*measured("4", TABLE_4), *measured("4", reverse, scale="other"), *measured("4", TABLE_4, scale="full")]
+    assert {trend.scale: trend.kendall_tau for trend in table_trends(table_part("4"), runs)} == {"small": 1.0, "other": -1.0}
 
 
 def test_more_clips_that_help_and_then_saturate_agree_with_figure_4() -> None:
@@ -102,10 +115,17 @@ def test_three_seeds_prove_nothing_and_six_that_agree_do(differences: tuple[floa
 
 
 def test_rows_are_read_from_a_file_or_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "ablations-a.jsonl").write_text(json.dumps(row(1, TABLE_4)) + "\n")
+    (tmp_path / "ablations-a.jsonl").write_text(json.dumps(row(1, [])) + "\n")
     (tmp_path / "other.jsonl").write_text("{}\n")
-    assert read_rows(tmp_path) == read_rows(tmp_path / "ablations-a.jsonl") == [row(1, TABLE_4)]
+    assert read_rows(tmp_path) == read_rows(tmp_path / "ablations-a.jsonl") == [row(1, [])]
     for wrong in ("{", "[]", "{}"):
-        (tmp_path / "ablations-a.jsonl").write_text(json.dumps(row(1, TABLE_4)) + "\n" + wrong)
+        (tmp_path / "ablations-a.jsonl").write_text(json.dumps(row(1, [])) + "\n" + wrong)
         with pytest.raises(ValueError, match="line 2 is no row"):
             read_rows(tmp_path)
+
+
+def test_the_command_tells_what_our_curves_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [curve(seed, mean_1=20.0, mean_16=15.0 + 10 * seed) for seed in (1, 2)]
+    (tmp_path / "ablations-a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["tables", "--results", str(tmp_path)]) == 0
+    assert "unclear  16 clips beat one, averaged, Accuracy: +5.0, +15.0; sign test p = 0.5  (T=1; small)" in capsys.readouterr().out
