@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from clipbert.trends import CurveTrend, curve_trends, read_rows, table_trends
 TABLE_4 = {"Dense Uniform, 16": 15.5, "Sparse Random, 1": 12.7, "Sparse Random, 2": 15.5, "Sparse Random, 4": 15.7}
 
 
-def measured(table: str, cells: Mapping[str, float], *, seed: int | None = None, scale: str = "small") -> list[Measured]:
+def measured(table: str, cells: dict[str, float], *, seed: int | None = None, scale: str = "small") -> list[Measured]:
     """R@1 of some rows."""
     part = table_part(table)
     rows = {", ".join(cell.row): cell for cell in part.cells if cell.column == "R1"}
@@ -69,7 +69,7 @@ def test_chance_is_counted_over_all_orders() -> None:
 
 
 def test_seeds_are_averaged_and_shown_alone_where_they_have_all_rows() -> None:
-    names = ("Dense Uniform, 16", "Sparse Random, 4")
+    names: tuple[str, ...] = ("Dense Uniform, 16", "Sparse Random, 4")
     found = [dict(zip(names, values, strict=False)) for values in ((10.0, 50.0), (30.0, 10.0), (1.0,))]
     (trend,) = table_trends(table_part("4"), [run for seed, cells in enumerate(found) for run in measured("4", cells, seed=seed)])
     assert trend.kendall_tau == 1.0 and trend.tau_by_seed == (1.0, -1.0)
