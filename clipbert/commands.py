@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import importlib.util
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -230,23 +231,51 @@ def cost_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-size", type=int, default=0, metavar="PIXELS", help="longer side of a frame (default: the model's own)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
+    parser.add_argument("--mode", default="one-pass", help="one-pass (default), two-pass-full or two-pass-split: clips one after the other")
+    parser.add_argument("--checkpointing", action="store_true", help="compute activations again instead of keeping them")
+    parser.add_argument("--machine", metavar="M", help="whose roofline to state: V100, A100, H100 or H200 (default: this machine's, measured)")
     parser.add_argument("--warmup", type=int, default=3, metavar="R", help="passes before those that count (default 3)")
     parser.add_argument("--repeats", type=int, default=10, metavar="R", help="passes that count (default 10)")
     parser.add_argument("--memory-cap", type=float, default=0, metavar="GIB", help="memory a point may take (default: what is free; the paper: 32)")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="also write each point as it comes (points.jsonl), the result and the four panels")
 
 
 def cost(args: argparse.Namespace) -> Command:
+    from clipbert.checks import check_known
     from clipbert.cost import SIZES, measure
+    from clipbert.cost_limits import LIMITS
     from clipbert.cost_settings import CostSettings
     from clipbert.per_clip import find_device
 
     quiet_loading()
-    names = ("model", "batch_size", "image_size", "dtype", "warmup", "repeats", "seed")
+    if args.machine is not None:
+        check_known("machine", args.machine, tuple(LIMITS))
+    if args.out is not None:
+        check_pictures("--out")
+    names = ("model", "batch_size", "image_size", "dtype", "mode", "checkpointing", "warmup", "repeats", "seed")
     settings = CostSettings(device=find_device(args.device).type, memory_cap=int(args.memory_cap * 2**30), **given(args, *names))
     clips, frames = args.num_clips or SIZES, args.num_frames or SIZES
     total, points = len({(n, 1) for n in clips} | {(1, t) for t in frames}), []
     for point in measure(settings, clips=clips, frames=frames):
         points.append(point)
         show_progress("points", len(points), total)
-    return cost_result(settings, points), show.cost
+        if args.out is not None:
+            args.out.mkdir(parents=True, exist_ok=True)
+            with (args.out / "points.jsonl").open("w" if len(points) == 1 else "a", encoding="utf-8") as file:
+                file.write(json.dumps(point.row()) + "\n")
+    result = cost_result(settings, points, LIMITS.get(args.machine or ""))
+    if args.out is not None:
+        _write_cost(result, settings, points, args.out)
+    return result, show.cost
+
+
+def _write_cost(result: dict[str, Any], settings: Any, points: list[Any], out: Path) -> None:
+    """The result, and a picture of each panel that has a point."""
+    from clipbert.cost_panels import panels
+    from clipbert.viz.figures import cost_panel, save
+
+    (out / "cost.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    for panel in panels(points):
+        if any(getattr(point, panel.y) for point in panel.points):
+            save(cost_panel(panel, model=f"{settings.model}, random weights"), out / f"cost-{panel.letter}.png")

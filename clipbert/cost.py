@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from clipbert.cost_limits import Limits
 from clipbert.cost_parts import STEP_PARTS
-from clipbert.cost_settings import CostSettings, cost_config, inputs_of, loss_of, model_of
-from clipbert.paper import figure_points, table_part
+from clipbert.cost_settings import CostSettings, cost_config, inputs_of, model_of
+from clipbert.cost_trace import largest_batch, traced_step, weightless
 
 SIZES = (1, 2, 4, 8, 16)
 LOOK_EVERY_SECONDS = 0.2
@@ -34,7 +35,9 @@ class CostPoint:
     `spread` the distance between quartiles.  `peak_bytes` is the process's
     resident memory on a CPU, and what PyTorch allocated on a GPU;
     `bytes_per_video` is what the pass added, over the batch.  `max_batch` is
-    None on a CPU.  Where a point failed, `error` says how and the rest is None.
+    None on a CPU, which has no memory of its own to fill; there
+    `predicted_batch` is what would fit under the memory cap, if one is given.
+    Where a point failed, `error` says how and the rest is None.
     """
 
     settings: CostSettings
@@ -46,9 +49,10 @@ class CostPoint:
     reserved_bytes: int | None = None
     bytes_per_video: float | None = None
     max_batch: int | None = None
+    predicted_batch: int | None = None
     error: str = ""
     parts: dict[str, float] = field(default_factory=dict)
-    """Median milliseconds of decode, cnn, transformer, head and backward."""
+    """Median milliseconds of decode, cnn, transformer, head and backward; of a step in two passes, decode alone."""
 
     @property
     def clips_per_second(self) -> float | None:
@@ -122,9 +126,14 @@ def _heard(process: "subprocess.Popen[str]", asked: str | None, stopped: Callabl
 
 @dataclass(frozen=True)
 class Cost:
-    """What a configuration costs, known without running it; a multiplication and an addition are two FLOPs.
+    """What a training step costs, known without running it; a multiplication and an addition are two FLOPs.
 
-    `milliseconds` and `peak_bytes` follow from measured points, and are None without.
+    `activation_bytes` is what a forward pass leaves for its backward pass,
+    `step_bytes` the most that is held at once: weights, gradients, inputs and
+    all between, without an optimizer or a GPU's context.  `traffic_bytes` is
+    read and written by kernels that are not fused.  `roofline_milliseconds` is
+    of a machine's limits and `predicted_batch` of a memory cap, `milliseconds`
+    and `peak_bytes` of measured points; each is None without these.
     """
 
     parameters: int
@@ -132,31 +141,38 @@ class Cost:
     cnn_flops: int
     transformer_flops: int
     training_flops: int
+    activation_bytes: int
+    step_bytes: int
+    traffic_bytes: int
+    roofline_milliseconds: float | None = None
+    predicted_batch: int | None = None
     milliseconds: float | None = None
     peak_bytes: float | None = None
 
 
-def predict_cost(settings: CostSettings, *, points: Sequence[CostPoint] = ()) -> Cost:
-    """Parameters and FLOPs, counted on tensors without memory; with `points` of the same model and device, time and memory too.
+def predict_cost(settings: CostSettings, *, limits: Limits | None = None, points: Sequence[CostPoint] = ()) -> Cost:
+    """What one step costs, from running it on tensors that have shapes and no memory.
 
     `cnn_flops` and `transformer_flops` are of one forward pass over the batch,
-    `training_flops` of forward and backward.  Time and memory are
-    a + b * clips + c * frames, fitted to the points.  Raises ValueError if
-    these are fewer than three, or of other settings.
+    `training_flops` of the whole step, with what two passes or checkpointing
+    compute again.  With `limits`, the time of a machine whose kernels all reach
+    its arithmetic or its memory's speed.  With `points` of the same model and
+    device, time and memory are a + b * clips + c * frames, fitted to them.
+    Raises ValueError if these are fewer than three, or of other settings.
     """
-    meta = torch.device("meta")
-    model = model_of(settings, meta)
-    inputs = inputs_of(settings, model.config, meta)
-    with FlopCounterMode(display=False) as cnn, torch.no_grad():
-        features = model.encode_clips(inputs["pixel_values"])
-    with FlopCounterMode(display=False) as transformer, torch.no_grad():
-        model.score(features, inputs["input_ids"], inputs["attention_mask"])
-    with FlopCounterMode(display=False) as training:
-        loss_of(model, inputs).backward()
-    parameters = list(model.parameters())
+    with weightless():
+        model, inputs = model_of(settings, torch.device(settings.device)), inputs_of(settings, settings.device)
+        with FlopCounterMode(display=False) as cnn, torch.no_grad():
+            features = model.encode_clips(inputs["pixel_values"])
+        with FlopCounterMode(display=False) as transformer, torch.no_grad():
+            model.score(features, inputs["input_ids"], inputs["attention_mask"])
+        parameters = list(model.parameters())
+    step = traced_step(settings)
     cost = Cost(
         sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad), cnn.get_total_flops(),
-        transformer.get_total_flops(), training.get_total_flops(),
+        transformer.get_total_flops(), step.flops, step.activation_bytes, step.peak_bytes, step.traffic_bytes,
+        roofline_milliseconds=limits and 1000 * step.seconds(limits, settings.dtype),
+        predicted_batch=largest_batch(settings) if settings.memory_cap else None,
     )  # fmt: skip
     if not points:
         return cost
@@ -179,60 +195,3 @@ def _predicted(settings: CostSettings, points: Sequence[CostPoint], what: str) -
 def _terms(settings: CostSettings) -> list[float]:
     clips = settings.batch_size * settings.num_clips
     return [1.0, float(clips), float(clips * settings.num_frames)]
-
-
-@dataclass(frozen=True)
-class Fit:
-    """y = intercept + slope * x, by least squares."""
-
-    intercept: float
-    slope: float
-    r_squared: float
-
-
-def fit_line(x: Sequence[float], y: Sequence[float]) -> Fit:
-    """Raises ValueError for fewer than three points: two always lie on a line."""
-    if len(x) < 3:
-        raise ValueError(f"a fit needs at least three points, got {len(x)}.")
-    slope, intercept = np.polyfit(x, y, 1)
-    residual = np.asarray(y) - (intercept + slope * np.asarray(x))
-    total = np.asarray(y) - np.mean(y)
-    return Fit(float(intercept), float(slope), float(1 - (residual**2).sum() / max((total**2).sum(), 1e-300)))
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One panel of Figure 5: our points, and what the paper's text and tables say there."""
-
-    letter: str
-    x: str  # "num_clips" or "num_frames"
-    y: str  # "max_batch", "bytes_per_video" or "milliseconds"
-    points: tuple[CostPoint, ...]
-    fit: Fit | None
-    paper: dict[int, float]  # x -> largest batch (a), or R@1 (b and d); nothing of (c) is known
-
-
-def panels(points: Sequence[CostPoint]) -> list[Panel]:
-    """The paper's four: (a) memory and (b) time against N_train at T=1, (c) and (d) the same against T at N_train=1."""
-    batch = {int(point.x): point.y for point in figure_points(5)}
-    found = []
-    for letters, x, other, recall in (("ab", "num_clips", "num_frames", _recall_by_clips()), ("cd", "num_frames", "num_clips", _recall_by_frames())):
-        line = sorted((p for p in points if getattr(p.settings, other) == 1), key=lambda p: getattr(p.settings, x))
-        memory = "max_batch" if any(point.max_batch for point in line) else "bytes_per_video"
-        for letter, y, paper in zip(letters, (memory, "milliseconds"), (batch if letters == "ab" else {}, recall), strict=True):
-            known = [(float(getattr(p.settings, x)), float(getattr(p, y))) for p in line if getattr(p, y) is not None]
-            fit = fit_line(*zip(*known, strict=True)) if len(known) > 2 and y != "max_batch" else None
-            found.append(Panel(letter, x, y, tuple(line), fit, paper))
-    return found
-
-
-def _recall_by_clips() -> dict[int, float]:
-    """R@1 of Tables 3 and 4: LogSumExp, T=1, N_test=16."""
-    cells = [table_part("4").cell("R1", "Sparse Random", str(n)) for n in (1, 2, 4)] + [table_part("3").cell("R1", "LogSumExp", "16")]
-    return {int(cell.row[1]): cell.value for cell in cells if cell.value is not None}
-
-
-def _recall_by_frames() -> dict[int, float]:
-    """R@1 of Table 2: mean pooling, N_train=1, N_test=1."""
-    cells = [table_part("2").cell("R1", "-" if t == 1 else "mean pooling", str(t)) for t in SIZES]
-    return {int(cell.row[1]): cell.value for cell in cells if cell.value is not None}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from clipbert.cost_settings import CostSettings, inputs_of, loss_of, model_of
+from clipbert.cost_settings import CostSettings, inputs_of, loss_of, model_of, training_step
 from clipbert.sampling import sample_clips
 from clipbert.video import Video
 
@@ -39,7 +39,7 @@ def part_costs(settings: CostSettings, parts: dict[str, float]) -> list[PartCost
     """In the order of the step; `parts` are the milliseconds of a measured point."""
     meta = torch.device("meta")
     model = model_of(settings, meta)
-    inputs = inputs_of(settings, model.config, meta)
+    inputs = inputs_of(settings, meta)
     with FlopCounterMode(display=False) as forward, torch.no_grad():
         loss_of(model, inputs)
     with FlopCounterMode(display=False) as training:
@@ -60,25 +60,29 @@ def _parameters(module: torch.nn.Module) -> int:
 
 
 def timed_step(model: Any, inputs: dict[str, Tensor], settings: CostSettings, mark: Callable[[], Any]) -> list[Any]:
-    """What `mark` returned at the start of a forward and backward pass and after each of STEP_PARTS."""
+    """What `mark` returned at the start of a step, after each of STEP_PARTS where they follow one another, and at its end."""
     marks: list[Any] = []
 
     def note(*_: Any) -> None:
         marks.append(mark())
 
-    hooks = [model.clipbert.backbone.register_forward_hook(note), model.heads["match"].mlp.register_forward_pre_hook(note)]
-    try:
-        note()
-        model.zero_grad(set_to_none=True)
-        with torch.autocast(settings.device, torch.bfloat16, enabled=settings.dtype == "bfloat16"):
-            loss = loss_of(model, inputs)
-        note()
+    def backward(loss: Tensor, _last: bool) -> None:
+        if in_parts:
+            note()
         loss.backward()
+
+    in_parts = settings.mode == "one-pass"
+    hooked = (model.clipbert.backbone.register_forward_hook, model.heads["match"].mlp.register_forward_pre_hook) if in_parts else ()
+    hooks = [register(note) for register in hooked]
+    try:
+        model.zero_grad(set_to_none=True)
+        note()
+        training_step(model, inputs, settings, backward)
         note()
     finally:
         for hook in hooks:
             hook.remove()
-    assert len(marks) == len(STEP_PARTS) + 1
+    assert len(marks) == (len(STEP_PARTS) + 1 if in_parts else 2)
     return marks
 
 

@@ -14,6 +14,7 @@ import torch
 
 from clipbert.cost_parts import STEP_PARTS, decode_milliseconds, timed_step
 from clipbert.cost_settings import CostSettings, inputs_of, model_of
+from clipbert.cost_trace import largest_batch
 from clipbert.model import ClipBertForSequenceClassification
 
 LARGEST_BATCH = 4096
@@ -30,13 +31,13 @@ def _on_cpu(settings: CostSettings) -> dict[str, Any]:
     model = model_of(settings, torch.device("cpu"))
     _reset_peak()
     before = _peak()
-    inputs = inputs_of(settings, model.config, torch.device("cpu"))
+    inputs = inputs_of(settings, "cpu")
     passes = [timed_step(model, inputs, settings, time.perf_counter) for _ in range(settings.warmup + settings.repeats)]
     peak = _peak()
     laps = [[1000 * (end - start) for start, end in pairwise(marks)] for marks in passes[settings.warmup :]]
     return _timed(laps, settings) | {
         "device_name": _processor(), "num_threads": torch.get_num_threads(), "peak_bytes": peak,
-        "bytes_per_video": (peak - before) / settings.batch_size,
+        "bytes_per_video": (peak - before) / settings.batch_size, "predicted_batch": largest_batch(settings) if settings.memory_cap else None,
     }  # fmt: skip
 
 
@@ -44,7 +45,8 @@ def _timed(laps: list[list[float]], settings: CostSettings) -> dict[str, Any]:
     """From the milliseconds of the parts of each pass."""
     times = [sum(lap) for lap in laps]
     low, _, high = quantiles(times, n=4) if len(times) > 1 else (times[0], 0, times[0])
-    parts = {"decode": decode_milliseconds(settings)} | dict(zip(STEP_PARTS, map(median, zip(*laps, strict=True)), strict=True))
+    of_step = dict(zip(STEP_PARTS, map(median, zip(*laps, strict=True)), strict=True)) if settings.mode == "one-pass" else {}
+    parts = {"decode": decode_milliseconds(settings)} | of_step
     return {"milliseconds": median(times), "spread": high - low, "parts": parts}
 
 
@@ -53,7 +55,7 @@ def _on_cuda(settings: CostSettings) -> dict[str, Any]:
     if settings.memory_cap:
         torch.cuda.set_per_process_memory_fraction(min(1.0, settings.memory_cap / torch.cuda.get_device_properties(device).total_memory))
     model = model_of(settings, device)
-    inputs = inputs_of(settings, model.config, device)
+    inputs = inputs_of(settings, device)
     before = torch.cuda.memory_allocated()
     for _ in range(settings.warmup):
         timed_step(model, inputs, settings, _event)
@@ -91,7 +93,7 @@ def largest(fits: Callable[[int], bool]) -> int:
 def _fits(model: ClipBertForSequenceClassification, settings: CostSettings, batch_size: int) -> bool:
     torch.cuda.empty_cache()
     try:
-        timed_step(model, inputs_of(replace(settings, batch_size=batch_size), model.config, torch.device("cuda")), settings, _event)
+        timed_step(model, inputs_of(replace(settings, batch_size=batch_size), "cuda"), settings, _event)
         torch.cuda.synchronize()
     except torch.cuda.OutOfMemoryError:
         return False
@@ -159,7 +161,7 @@ def _does_not_fit() -> int:
 def main() -> int:
     settings = CostSettings(**json.load(sys.stdin))
     if settings.device == "cpu":
-        _limit_memory(settings.memory_cap or _free_memory())
+        _limit_memory(min(settings.memory_cap or 1 << 62, _free_memory()))
     try:
         print(json.dumps(measured(settings)))
     except (torch.cuda.OutOfMemoryError, MemoryError):

@@ -1,14 +1,18 @@
-"""What a cost is measured of: a model of given sizes with random weights, random inputs, and the loss of a training step."""
+"""What a cost is measured of: a model of given sizes with random weights, random inputs, and a training step of them."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from clipbert import two_pass
 from clipbert.bundled import model_folder
 from clipbert.config import ClipBertConfig, HeadConfig, check_known
 from clipbert.model import ClipBertForSequenceClassification
+from clipbert.recompute import checkpoint_activations
 from clipbert.tasks import TASKS
+
+MODES = ("one-pass", "two-pass-full", "two-pass-split")
 
 SMALL = ClipBertConfig(
     vocab_size=1000, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128, max_position_embeddings=64,
@@ -34,15 +38,20 @@ class CostSettings:
     """Tokens of each text (the paper's retrieval configs cut there)."""
     device: str = "cpu"
     dtype: str = "float32"
+    mode: str = "one-pass"
+    """One of MODES: all clips at once, or one after the other (`clipbert.two_pass`), with the same gradients."""
+    checkpointing: bool = False
+    """Compute activations again instead of keeping them (`clipbert.recompute`)."""
     warmup: int = 3
     repeats: int = 10
     seed: int = 0
     memory_cap: int = 0
-    """Bytes that a point may take; 0 for what is free now."""
+    """Bytes that a point may take; 0 for what is free now.  With it, a CPU's points have a predicted largest batch."""
 
     def __post_init__(self) -> None:
         check_known("device", self.device, ("cpu", "cuda"))
         check_known("dtype", self.dtype, ("float32", "bfloat16"))
+        check_known("mode", self.mode, MODES)
         for name in ("num_clips", "num_frames", "batch_size", "text_length", "repeats"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
@@ -51,6 +60,12 @@ class CostSettings:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device cuda is not available on this machine; use cpu.")
+
+    @property
+    def technique(self) -> str:
+        """What saves memory, in words."""
+        words = {"one-pass": "one pass", "two-pass-full": "two passes over clips", "two-pass-split": "two passes over the CNN's clips"}[self.mode]
+        return words + (", activations computed again" if self.checkpointing else ", no checkpointing")
 
 
 def cost_config(settings: CostSettings) -> ClipBertConfig:
@@ -68,14 +83,17 @@ def model_of(settings: CostSettings, device: torch.device) -> ClipBertForSequenc
     """With random weights, in train mode."""
     torch.manual_seed(settings.seed)
     with device:
-        return ClipBertForSequenceClassification(cost_config(settings)).train()
+        model = ClipBertForSequenceClassification(cost_config(settings)).train()
+    if settings.checkpointing:
+        checkpoint_activations(model)
+    return model
 
 
-def inputs_of(settings: CostSettings, config: ClipBertConfig, device: torch.device) -> dict[str, Tensor]:
-    b, size = settings.batch_size, config.image_size
-    with device:
+def inputs_of(settings: CostSettings, device: str | torch.device) -> dict[str, Tensor]:
+    config, b = cost_config(settings), settings.batch_size
+    with torch.device(device):
         return {
-            "pixel_values": torch.randn(b, settings.num_clips, settings.num_frames, 3, size, size),
+            "pixel_values": torch.randn(b, settings.num_clips, settings.num_frames, 3, config.image_size, config.image_size),
             "input_ids": torch.randint(config.vocab_size, (b, settings.text_length)),
             "attention_mask": torch.ones(b, settings.text_length, dtype=torch.bool),
         }
@@ -83,5 +101,31 @@ def inputs_of(settings: CostSettings, config: ClipBertConfig, device: torch.devi
 
 def loss_of(model: ClipBertForSequenceClassification, inputs: dict[str, Tensor]) -> Tensor:
     """The paper's: cross-entropy of the LogSumExp over clips."""
-    logits = model(**inputs).clip_logits
+    return _loss(model(**inputs).clip_logits)
+
+
+def _loss(logits: Tensor) -> Tensor:
     return TASKS["retrieval"].loss(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device), "lse")
+
+
+def training_step(model: ClipBertForSequenceClassification, inputs: dict[str, Tensor], settings: CostSettings, backward: two_pass.Backward) -> Tensor:
+    """The loss, whose gradients `backward` has received, as `settings.mode` says; two passes take one clip of each video at a time."""
+
+    def encode(pixel_values: Tensor) -> Tensor:
+        with precision:
+            return model.encode_clips(pixel_values)
+
+    def score(features: Tensor) -> Tensor:
+        with precision:
+            return model.score(features, inputs["input_ids"], inputs["attention_mask"])
+
+    def loss(logits: Tensor) -> Tensor:
+        return _loss(logits.float())
+
+    precision = torch.autocast(settings.device, torch.bfloat16, enabled=settings.dtype == "bfloat16")
+    pixels = inputs["pixel_values"]
+    if settings.mode == "one-pass":
+        return two_pass.one_pass(pixels, lambda x: score(encode(x)), loss, backward)
+    if settings.mode == "two-pass-full":
+        return two_pass.full(pixels, lambda x: score(encode(x)), loss, backward, clips_per_pass=1, model=model)
+    return two_pass.split(pixels, encode, score, loss, backward, clips_per_pass=1, model=model)

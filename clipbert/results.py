@@ -1,7 +1,7 @@
 """Results as plain values for JSON: what the commands print and the app's endpoints return, made in one place."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from clipbert.conclusions import Conclusion
     from clipbert.config import SamplingConfig
     from clipbert.cost import CostPoint
+    from clipbert.cost_limits import Limits
     from clipbert.cost_settings import CostSettings
     from clipbert.faithfulness_curves import Faithfulness
     from clipbert.predict import Predictor
@@ -146,9 +147,11 @@ def search_result(index: "VideoIndex", query: str, hits: "Sequence[Hit]", names:
     }  # fmt: skip
 
 
-def cost_result(settings: "CostSettings", points: "Sequence[CostPoint]") -> dict[str, Any]:
-    """The measured points, and Figure 5's panels with their fits and the paper's known points."""
-    from clipbert.cost import panels, predict_cost
+def cost_result(settings: "CostSettings", points: "Sequence[CostPoint]", limits: "Limits | None" = None) -> dict[str, Any]:
+    """The measured points, and Figure 5's panels with their fits and the paper's known points; `limits`, or this machine's, are of the roofline."""
+    from clipbert.cost import predict_cost
+    from clipbert.cost_limits import measured_limits
+    from clipbert.cost_panels import panels
 
     drawn = [
         {
@@ -158,8 +161,11 @@ def cost_result(settings: "CostSettings", points: "Sequence[CostPoint]") -> dict
         }
         for panel in panels(points)
     ]  # fmt: skip
-    one, rows = asdict(predict_cost(settings)), [point.row() for point in points]
-    return {"settings": asdict(settings), "predicted_at_1x1": one, "rows": rows, "panels": drawn}
+    limits = limits or measured_limits(settings.device)
+    one, rows = asdict(predict_cost(replace(settings, memory_cap=0), limits=limits)), [point.row() for point in points]
+    return {
+        "settings": asdict(settings), "technique": settings.technique, "machine": limits.name, "predicted_at_1x1": one, "rows": rows, "panels": drawn,
+    }  # fmt: skip
 
 
 def committed_results() -> Path | None:

@@ -258,30 +258,36 @@ def _measured_too(paper: dict[str, Any], findings: list[dict[str, Any]]) -> bool
     return any((found["says"], found["column"]) == (paper["says"], paper["column"]) and found is not paper for found in findings)
 
 
-PANELS = {"max_batch": "largest batch", "bytes_per_video": "MB per video", "milliseconds": "ms per step"}
+PANELS = {
+    "max_batch": "largest batch", "predicted_batch": "predicted largest batch", "bytes_per_video": "MB per video", "milliseconds": "ms per step",
+}  # fmt: skip
 
 
 def cost(result: dict[str, Any]) -> None:
     settings, one, first = result["settings"], result["predicted_at_1x1"], result["rows"][0]
     weights = f"{one['parameters'] / 1e6:.1f} M random weights"
-    print(f"a forward and backward pass of model {settings['model']} ({weights}), batch {settings['batch_size']}, {settings['dtype']}")
+    print(f"a training step ({result['technique']}) of model {settings['model']} ({weights}), batch {settings['batch_size']}, {settings['dtype']}")
     print(f"{first['device_name']} ({settings['device']}, {first['num_threads']} threads); each point in a fresh process,", end=" ")
     print(f"the median of {settings['repeats']} passes after {settings['warmup']}")
     forward = f"forward: CNN {one['cnn_flops'] / 1e9:.2f}, transformer and head {one['transformer_flops'] / 1e9:.2f}"
-    print(f"at N_train=1, T=1: {one['training_flops'] / 1e9:.2f} GFLOP a pass ({forward})\n")
+    print(f"at N_train=1, T=1, by arithmetic: {one['training_flops'] / 1e9:.2f} GFLOP a step ({forward});", end=" ")
+    held = f"{one['activation_bytes'] / 1e6:.0f} MB of activations, {one['step_bytes'] / 1e6:.0f} MB held at most"
+    print(f"{held}, {one['traffic_bytes'] / 1e9:.2f} GB moved")
+    print(f"roofline of {result['machine']}: {one['roofline_milliseconds']:.3g} ms a step\n")
     for row in result["rows"]:
         at = f"N_train={row['num_clips']:<3} T={row['num_frames']:<3}"
         if row["error"]:
             print(f"  {at} {row['error']}")
             continue
-        largest = f", largest batch {row['max_batch']}" if row["max_batch"] is not None else ""
+        found = next(((word, row[name]) for word, name in (("", "max_batch"), ("predicted ", "predicted_batch")) if row[name] is not None), None)
+        largest = f", {found[0]}largest batch {found[1]}" if found else ""
         spread = f"{row['milliseconds']:9.1f} ms (between quartiles {row['spread']:.1f})"
         print(f"  {at} {spread}   peak {row['peak_bytes'] / 1e6:.0f} MB, {row['bytes_per_video'] / 1e6:.1f} MB per video{largest}")
     print()
     for panel in result["panels"]:
         scale = 1e6 if panel["y"] == "bytes_per_video" else 1
         x = "N_train" if panel["x"] == "num_clips" else "T"
-        told = "too few points for a line"
+        told = "too few points for a line" if not panel["y"].endswith("batch") else ", ".join(f"{at}: {size}" for at, size in panel["points"])
         if panel["fit"]:
             told = f"{panel['fit']['intercept'] / scale:.1f} + {panel['fit']['slope'] / scale:.1f} {x}  (R² {panel['fit']['r_squared']:.3f})"
         known = ", ".join(f"{at}: {value:g}" for at, value in panel["paper"].items())

@@ -13,8 +13,8 @@ import torch
 from tiny import tiny_model
 from torch.nn import functional as F
 
+from clipbert import two_pass
 from clipbert.model import ClipBertForSequenceClassification
-from train import two_pass
 from train.engine import DeepSpeedEngine, Engine, LocalEngine
 from train.optimizer import AdamW, parameter_groups
 from train.sections import EngineSettings, OptimizerSettings

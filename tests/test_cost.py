@@ -3,18 +3,24 @@
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from clipbert import cost
 from clipbert.cli import main
-from clipbert.cost import CostPoint, fit_line, measure, panels, predict_cost
+from clipbert.cost import CostPoint, measure, predict_cost
+from clipbert.cost_limits import Limits, measured_limits
+from clipbert.cost_panels import fit_line, panels
 from clipbert.cost_parts import STEP_PARTS, part_costs
 from clipbert.cost_point import largest, measured
-from clipbert.cost_settings import CostSettings, inputs_of, loss_of, model_of
+from clipbert.cost_settings import MODES, CostSettings, inputs_of, loss_of, model_of, training_step
+from clipbert.cost_trace import largest_below, traced_step
 
 QUICK = CostSettings(batch_size=2, image_size=64, warmup=0, repeats=2)
 
@@ -34,10 +40,101 @@ def point(num_clips: int, num_frames: int, **fields: Any) -> CostPoint:
 def test_flops_counted_without_memory_are_those_of_a_real_pass() -> None:
     settings = replace(QUICK, num_clips=2, num_frames=2)
     model = model_of(settings, torch.device("cpu"))
-    inputs = inputs_of(settings, model.config, torch.device("cpu"))
+    inputs = inputs_of(settings, "cpu")
     with FlopCounterMode(display=False) as counter:
         loss_of(model, inputs).backward()
     assert predict_cost(settings).training_flops == counter.get_total_flops() > 0
+
+
+TECHNIQUES = [("one-pass", True), ("two-pass-full", False), ("two-pass-split", True)]
+
+
+def allocated(settings: CostSettings) -> int:
+    """The most bytes a real step held, weights and inputs among them, as PyTorch's allocator tells its profiler."""
+    model, inputs = model_of(settings, torch.device("cpu")), inputs_of(settings, "cpu")
+    live = peak = sum(x.nbytes for x in (*model.parameters(), *model.buffers(), *inputs.values()))
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+        training_step(model, inputs, settings, lambda loss, _: loss.backward())
+    assert profiler.profiler and profiler.profiler.kineto_results
+    for event in profiler.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            live += event.nbytes()
+            peak = max(peak, live)
+    return peak
+
+
+def saved_for_backward(settings: CostSettings) -> int:
+    """The bytes that a real forward pass in one piece keeps for its backward pass, but for weights and inputs."""
+    model, inputs = model_of(settings, torch.device("cpu")), inputs_of(settings, "cpu")
+    given = {x.untyped_storage().data_ptr() for x in (*model.parameters(), *model.buffers(), *inputs.values())}
+    kept: dict[int, torch.Tensor] = {}
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.setdefault(x.untyped_storage().data_ptr(), x) is None or x, lambda x: x):
+        training_step(model, inputs, settings, lambda loss, _: None)
+    return sum(x.untyped_storage().nbytes() for place, x in kept.items() if place not in given)
+
+
+def test_activation_bytes_are_what_autograd_saves() -> None:
+    settings = replace(QUICK, batch_size=3, num_clips=2)
+    assert traced_step(settings).activation_bytes == pytest.approx(saved_for_backward(settings), rel=0.01)
+
+
+@pytest.mark.parametrize(("mode", "checkpointing"), TECHNIQUES)
+def test_predicted_flops_and_memory_are_those_of_a_real_step(mode: str, checkpointing: bool) -> None:
+    settings = replace(QUICK, num_clips=2, batch_size=16, mode=mode, checkpointing=checkpointing)
+    model, inputs = model_of(settings, torch.device("cpu")), inputs_of(settings, "cpu")
+    with FlopCounterMode(display=False) as counter:
+        training_step(model, inputs, settings, lambda loss, _: loss.backward())
+    traced = traced_step(settings)
+    plain = traced_step(replace(settings, mode="one-pass", checkpointing=False))
+    assert traced.flops == counter.get_total_flops() > plain.flops and traced.activation_bytes < 0.6 * plain.activation_bytes
+    assert traced.peak_bytes == pytest.approx(allocated(settings), rel=0.05)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_memory_of_one_pass_is_predicted_within_5_percent(dtype: str) -> None:
+    settings = replace(QUICK, batch_size=8, dtype=dtype)
+    assert traced_step(settings).peak_bytes == pytest.approx(allocated(settings), rel=0.05)
+
+
+@pytest.mark.slow
+def test_flops_of_the_full_size_are_those_of_a_real_step() -> None:
+    settings = CostSettings(model="paper", batch_size=1)
+    model, inputs = model_of(settings, torch.device("cpu")), inputs_of(settings, "cpu")
+    with FlopCounterMode(display=False) as counter:
+        training_step(model, inputs, settings, lambda loss, _: loss.backward())
+    assert predict_cost(settings).training_flops == counter.get_total_flops()
+
+
+def test_a_roofline_is_bounded_by_arithmetic_and_by_traffic() -> None:
+    traced, limits = traced_step(QUICK), Limits("a machine", 1e12, 1e13, 1e11)
+    compute, memory = traced.flops / 1e12, traced.traffic_bytes / 1e11
+    assert max(compute, memory) <= traced.seconds(limits, "float32") <= compute + memory
+    assert traced.seconds(limits, "bfloat16") <= traced.seconds(limits, "float32")
+
+
+def test_the_limits_measured_of_this_machine_are_positive() -> None:
+    found = measured_limits("cpu", side=64, repeats=1)
+    assert found.float32_flops > 0 and found.bfloat16_flops > 0 and found.bytes_per_second > 0
+
+
+@given(weights=st.integers(0, 1000), slope=st.integers(1, 50), later=st.integers(0, 60), cap=st.integers(0, 3000))
+def test_the_largest_predicted_batch_is_that_of_trying_all(weights: int, slope: int, later: int, cap: int) -> None:
+    def peak(size: int) -> int:
+        return weights + max(slope * size, (slope + later) * (size - 3))
+
+    expected = max((size for size in range(3200) if peak(size) <= cap), default=0)
+    assert largest_below(peak, cap) == (expected if peak(1) <= cap else 0)
+
+
+def test_a_predicted_batch_fits_and_one_more_does_not() -> None:
+    settings = replace(QUICK, memory_cap=8 << 20)
+    size = predict_cost(settings).predicted_batch
+    assert size and [traced_step(replace(settings, batch_size=size + more)).peak_bytes <= 8 << 20 for more in (0, 1)] == [True, False]
+
+
+def test_under_a_memory_cap_a_cpu_shows_the_predicted_largest_batch() -> None:
+    a, _, c, _ = panels([point(n, 1, predicted_batch=100 // n) for n in (1, 2, 4)] + [point(1, 2, predicted_batch=50)])
+    assert a.y == c.y == "predicted_batch" and a.fit is None
 
 
 def test_flops_grow_with_clips_and_those_of_the_cnn_with_frames() -> None:
@@ -62,6 +159,12 @@ def test_a_measured_point_has_finite_positive_numbers(text_length: int) -> None:
 def test_the_parts_of_a_measured_step_sum_to_it() -> None:
     found = measured(replace(QUICK, repeats=1))
     assert sum(found["parts"][part] for part in STEP_PARTS) == pytest.approx(found["milliseconds"]) and found["parts"]["decode"] > 0
+
+
+@pytest.mark.parametrize("mode", MODES[1:])
+def test_a_step_in_two_passes_is_measured_whole(mode: str) -> None:
+    found = measured(replace(QUICK, num_clips=2, repeats=1, mode=mode, checkpointing=True))
+    assert found["milliseconds"] > 0 and set(found["parts"]) == {"decode"}
 
 
 def test_parameters_and_macs_of_the_parts_sum_to_those_of_the_model() -> None:
@@ -157,6 +260,16 @@ def test_the_command_measures_and_shows_the_panels(capsys: pytest.CaptureFixture
     assert "(b) ms per step = 5.0 + 10.0 N_train  (R² 1.000)" in out and "2: 190, 16: 16" in out and "a CPU has no fixed memory" in out
 
 
+def test_the_command_writes_points_and_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(cost, "_in_fresh_process", lambda settings, _: point(settings.num_clips, settings.num_frames, predicted_batch=7))
+    argv = ["cost", "--num-clips", "1", "2", "--num-frames", "1", "--batch-size", "2", "--image-size", "64", "--mode", "two-pass-full"]
+    assert main([*argv, "--machine", "H200", "--memory-cap", "32", "--out", str(tmp_path / "new")]) == 0
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [f"cost-{x}.png" for x in "abcd"] + ["cost.json", "points.jsonl"]
+    assert [json.loads(line)["num_clips"] for line in (tmp_path / "new" / "points.jsonl").read_text().splitlines()] == [1, 2]
+    out = capsys.readouterr().out
+    assert "roofline of NVIDIA H200" in out and "two passes over clips" in out and "predicted largest batch = 1: 7, 2: 7" in out
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -166,6 +279,8 @@ def test_the_command_measures_and_shows_the_panels(capsys: pytest.CaptureFixture
         (["--repeats", "0"], "repeats must be at least 1, got 0"),
         (["--device", "gpu"], "device must be one of auto, cpu, cuda"),
         (["--dtype", "float8"], "dtype must be one of float32, bfloat16"),
+        (["--mode", "three-pass"], "mode must be one of one-pass, two-pass-full, two-pass-split"),
+        (["--machine", "TPU"], "machine must be one of V100, A100, H100, H200"),
         (["--memory-cap", "-1"], "memory_cap must not be negative"),
     ],
 )

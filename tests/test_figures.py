@@ -15,7 +15,7 @@ from test_cost import QUICK
 from test_cost import point as cost_point
 
 from clipbert.aggregation import aggregate, shapley
-from clipbert.cost import panels
+from clipbert.cost_panels import panels
 from clipbert.edits import Change
 from clipbert.sampling import POLICIES, coverage, sample_clips
 from clipbert.sweep import Spent, SweepRow

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from clipbert.aggregation import aggregate
 from clipbert.model import ClipBertForSequenceClassification
-from train.recompute import blocks, checkpoint_activations
+from clipbert.recompute import blocks, checkpoint_activations
 
 AUTO: dict[str, Any] = {
     "backbone": "auto", "frozen_stages": 0,

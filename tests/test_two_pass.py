@@ -9,9 +9,9 @@ from tiny import tiny_inputs, tiny_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clipbert import two_pass
 from clipbert.aggregation import AGGREGATIONS, aggregate
 from clipbert.model import ClipBertForSequenceClassification
-from train import two_pass
 
 LABELS = torch.tensor([1, 3])
 PRECISION = {torch.float64: 1e-12, torch.float32: 1e-5}

@@ -8,10 +8,10 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from clipbert import two_pass
 from clipbert.data.collate import LoadedBatch
 from clipbert.processing import ClipBertProcessor
 from clipbert.tasks import TASKS, match_log_odds, pretraining_loss, rank_loss
-from train import two_pass
 from train.engine import Engine
 from train.sections import ClipSettings, SourceSettings
 

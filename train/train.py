@@ -34,12 +34,12 @@ from clipbert.data.dataset import UnreadableVideos
 from clipbert.data.seeds import derived_seed
 from clipbert.evaluate import Share
 from clipbert.processing import ClipBertProcessor
+from clipbert.recompute import checkpoint_activations
 from train import checkpoints, record
 from train.engine import DeepSpeedEngine, Engine, LocalEngine, mean_over_processes
 from train.grids import FrozenCnn, GridDataset, fill
 from train.objectives import Learner
 from train.optimizer import AdamW, lr_at, parameter_groups
-from train.recompute import checkpoint_activations
 from train.ridge import start_from_ridge
 from train.settings import Settings, dump_settings, read_settings
 from train.sources import Batches, Source, fingerprint, heads_of, load, open_source, read_source, with_grids

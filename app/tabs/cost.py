@@ -71,7 +71,7 @@ def build(shared: Shared) -> None:
         yield {state: told + _failed(points), saving: gr.Column(visible=bool(points))}
 
     def drawn(session: Session, settings: "CostSettings", points: "list[CostPoint]") -> Updates:
-        from clipbert.cost import panels
+        from clipbert.cost_panels import panels
         from clipbert.viz.figures import cost_breakdown, cost_panel
 
         shown = [panel for panel in panels(points) if any(getattr(point, panel.y) for point in panel.points)]

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from clipbert.cost import CostPoint, Panel
+from clipbert.cost import CostPoint
+from clipbert.cost_panels import BATCHES, Panel
 from clipbert.cost_parts import part_costs
 from clipbert.cost_settings import CostSettings
 from clipbert.viz.chart import Axis, Bars, Chart, Lines, Points, Reference, Row
 
 UNITS = {
     "max_batch": ("Largest batch", "videos", 1.0),
+    "predicted_batch": ("Largest batch, predicted", "videos", 1.0),
     "bytes_per_video": ("Memory a video", "MB", 1e6),
     "milliseconds": ("Time of a step", "ms", 1.0),
 }
@@ -30,7 +32,7 @@ def cost_panel(panel: Panel, *, model: str) -> Chart:
         raise ValueError(f"panel {panel.letter} has no measured point; measure at least one.")
     what, unit, scale = UNITS[panel.y]
     name, counted = AGAINST[panel.x]
-    here = f"measured here, {known[0].device_name}"
+    here = "predicted from the bytes a step holds" if panel.y == "predicted_batch" else f"measured here, {known[0].device_name}"
     y = f"{panel.y}_{unit}" if unit != "videos" else panel.y
     columns = (panel.x, y, "spread_ms", "repeats", "clips_per_second", "batch_size", "peak_mb", "reserved_mb", "dtype", "source")
     rows: list[Row] = [
@@ -40,16 +42,16 @@ def cost_panel(panel: Panel, *, model: str) -> Chart:
         ), strict=True))
         for point in known
     ]  # fmt: skip
-    drawn = panel.paper if panel.y == "max_batch" else {}
+    drawn = panel.paper if panel.y in BATCHES else {}
     paper: list[Row] = [dict(zip(columns, (x, value, *[None] * 7, PAPER), strict=True)) for x, value in drawn.items()]
     at = f"{name} = {{{panel.x}}}\n{{{y}:.4g}} {unit}"
     hover = at + "\nbetween quartiles {spread_ms:.3g} ms, of {repeats} passes\n{clips_per_second:.3g} clips/s, batch {batch_size}, {dtype}, "
-    hover += "no checkpointing\npeak {peak_mb:.0f} MB" + ", {reserved_mb:.0f} MB reserved" * (known[0].reserved_bytes is not None)
+    hover += known[0].settings.technique + "\npeak {peak_mb:.0f} MB" + ", {reserved_mb:.0f} MB reserved" * (known[0].reserved_bytes is not None)
     lines, hollow = Lines(rows, panel.x, y, "source", hover), Points(paper, panel.x, y, "{source}\n" + at, "source", "hollow")
     recall = _recall(panel)
     references = tuple(mark for mark in (_fit(panel, y, scale), recall) if mark is not None)
     ticks = tuple(sorted({float(row[panel.x]) for mark in (lines, hollow, *filter(None, [recall])) for row in mark.rows}))
-    scaled: dict[str, Any] = {"scale": "log2", "ticks": _powers(rows + paper, y)} if panel.y == "max_batch" else {}
+    scaled: dict[str, Any] = {"scale": "log2", "ticks": _powers(rows + paper, y)} if panel.y in BATCHES else {}
     return Chart(
         f"({panel.letter}) {what} by {name}", model, _caption(panel, known[0]), rows + paper,
         Axis(f"{name} ({counted})", "log2", ticks=ticks), Axis(f"{what.lower()} ({unit})", **scaled),
@@ -82,7 +84,7 @@ def cost_breakdown(settings: CostSettings, points: Sequence[CostPoint], *, model
 
     Raises ValueError if no point knows its parts.
     """
-    known = [point for point in points if point.parts]
+    known = [point for point in points if set(PARTS) <= set(point.parts)]
     if not known:
         raise ValueError("no point was measured in parts; measure at least one.")
     rows: list[Row] = []
@@ -110,7 +112,10 @@ def _caption(panel: Panel, point: CostPoint) -> str:
     name, _ = AGAINST[panel.x]
     threads = "1 thread" if point.num_threads == 1 else f"{point.num_threads} threads"
     parts = [f"{point.device_name}, {threads}", f"{'T' if panel.x == 'num_clips' else 'N_train'} = 1"]
-    parts += [f"batch {point.settings.batch_size}"] if panel.y != "max_batch" else []
+    parts += [f"batch {point.settings.batch_size}"] if panel.y not in BATCHES else []
+    if panel.y == "predicted_batch":
+        parts.append(f"under a cap of {point.settings.memory_cap / 2**30:g} GiB for weights, gradients, inputs and activations")
+    parts.append(point.settings.technique)
     if panel.fit is not None:
         parts.append(f"line {panel.fit.intercept / scale:.3g} + {panel.fit.slope / scale:.3g} {name} {unit}, R² {panel.fit.r_squared:.3f}")
     if panel.y == "bytes_per_video":
@@ -118,7 +123,7 @@ def _caption(panel: Panel, point: CostPoint) -> str:
     if panel.letter == "a":
         (few, most), (many, least) = min(panel.paper.items()), max(panel.paper.items())
         parts.append(f"in the paper {many / few:g} times the clips leave a batch {most / least:.1f} times smaller: more than in inverse proportion")
-    if panel.paper and panel.y != "max_batch":
+    if panel.paper and panel.y not in BATCHES:
         told = ", ".join(f"{value:g}{' %' if panel.y == 'milliseconds' else ''} at {x}" for x, value in panel.paper.items())
         parts.append(f"the paper's {'R@1' if panel.y == 'milliseconds' else 'largest batch on a V100 of 32 GB'}: {told}")
     return "; ".join(parts)

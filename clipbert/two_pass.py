@@ -88,7 +88,7 @@ def _needed_anywhere(has_gradient: Tensor) -> list[int]:
     needed = has_gradient.to(torch.uint8)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(needed, op=torch.distributed.ReduceOp.MAX)
-    return needed.nonzero()[:, 0].tolist()
+    return [k for k, has_gradient_anywhere in enumerate(needed.tolist()) if has_gradient_anywhere]
 
 
 def _random_state() -> tuple[Tensor, Tensor | None]:
