@@ -73,6 +73,7 @@ def build_app(predictor: "Predictor | Callable[[], Predictor]", *, examples: Pat
                     name = tab.__name__.rsplit(".", 1)[-1]
                     with gr.Tab(tab.TITLE, id=name, elem_id=f"tab-{name}") as shared.tab:
                         tab.build(shared)
+        shared.wire_video_change()
         endpoints(shared)
         gallery_endpoints(shared)
         follow_theme(shared)

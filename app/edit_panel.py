@@ -83,7 +83,7 @@ class _EditPanel:
         on(self.unpin.click, self.unpins, outputs=self.outputs, **quiet)
         on(self.undo.click, self.undoes, outputs=self.outputs, **quiet)
         on(self.shared.answered.change, self.follow, outputs=self.outputs, **quiet)
-        on(self.shared.video_changed.change, self.unpins, outputs=self.outputs, **quiet)
+        self.shared.when_video_changes(self.unpins, outputs=self.outputs, notice=self.notice)
 
     def wire_edits(self) -> None:
         given, on = self.controls, self.shared.on

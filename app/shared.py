@@ -28,8 +28,8 @@ Updates = dict[Any, Any]  # component -> new value or update
 class Shared:
     """`settings` are components in the order of SamplingConfig's fields.
 
-    `video_changed` fires `.change` when there is another video, `answered` when
-    `session.results["ask"]` is a new answer, whole or stopped.
+    `answered` fires `.change` when `session.results["ask"]` is a new answer,
+    whole or stopped; for another video there is `when_video_changes`.
     """
 
     engine: Engine
@@ -47,6 +47,7 @@ class Shared:
     answer: gr.HTML = field(init=False)  # of the Ask tab; its click event carries `versus`, an answer that was not given
     tabs: gr.Tabs = field(init=False)
     tab: gr.Tab = field(init=False)  # the one being built
+    followers: list[tuple[Callable[..., Updates], list[Any], list[Any]]] = field(default_factory=list)  # of another video: callback, inputs, outputs
 
     def on(
         self,
@@ -75,6 +76,27 @@ class Shared:
             concurrency_limit=1 if concurrency_id else None,
             **event,
         )
+
+    def when_video_changes(self, run: Callable[..., Updates], inputs: Sequence[Any] = (), outputs: Sequence[Any] = (), *, notice: gr.HTML) -> None:
+        """Let `run(session, *values)` return what shows another video, or clears what was shown of the last; it is quick and runs no model.
+
+        `wire_video_change` makes one event of all: the page handles every event of
+        its own by a pass over all components, which made ten of them a second long.
+        """
+        self.followers.append((self._guarded(run, notice), list(inputs), [*outputs, notice]))
+
+    def wire_video_change(self) -> None:
+        """Wire what `when_video_changes` was told, once all tabs are built."""
+        inputs = list(dict.fromkeys(part for _, wanted, _ in self.followers for part in wanted))
+        outputs = list(dict.fromkeys(part for _, _, changed in self.followers for part in changed))
+
+        def other_video(request: gr.Request, *values: Any) -> Updates:
+            given = dict(zip(inputs, values, strict=True))
+            return {part: update for run, wanted, _ in self.followers for part, update in run(request, *(given[part] for part in wanted)).items()}
+
+        self.video_changed.change(
+            other_video, inputs, outputs, api_visibility="private", concurrency_limit=None, show_progress="hidden"
+        )  # fmt: skip
 
     def after(self, event: Any, run: Callable[..., Any], outputs: Sequence[Any], *, notice: gr.HTML) -> Any:
         """Wire `run(session)` to follow what `on` returned, quietly."""

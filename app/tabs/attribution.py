@@ -93,7 +93,7 @@ class _Explaining:
            notice=self.notice, concurrency_id="model", show_progress="minimal", show_progress_on=[self.standing])  # fmt: skip
         on(asked.kind.input, self.choose_kind, [asked.kind], [asked.choices, *everything], **quiet)
         on(self.clips.view.click, self.seek, outputs=[shared.player], notice=self.notice, queue=False, show_progress="hidden")
-        on(shared.video_changed.change, self.other_video, outputs=everything, **quiet)
+        shared.when_video_changes(self.other_video, outputs=everything, notice=self.notice)
         levels = {CLIPS: self.clips, **self.inside.levels}
         self.inside.wire(self.clips.view.click, self.fresh, self.faithfulness.level)
         self.faithfulness.wire({name: level.lines for name, level in levels.items()}, levels)

@@ -94,7 +94,7 @@ def build(shared: Shared) -> None:
     shared.on([run.click, question.submit], sweeps, [question, listed, *shared.settings], outputs, notice=notice, concurrency_id="model")
     chosen = [shared.settings[NUM_CLIPS], shared.settings[AGGREGATION]]
     shared.on([setting.change for setting in chosen], repool, chosen, [matrix], notice=notice, trigger_mode="always_last", show_progress="hidden")
-    shared.on(shared.video_changed.change, other_video, outputs=outputs, notice=notice, show_progress="hidden")
+    shared.when_video_changes(other_video, outputs=outputs, notice=notice)
     asked = shared.on(matrix.select, ask_so, outputs=[*chosen, shared.question, shared.tabs], notice=notice)
     asked.then(fn=None, js=ASK, inputs=[shared.question], api_visibility="private")
     _policies(shared, question, listed)
@@ -169,7 +169,7 @@ def _policies(shared: Shared, question: gr.Textbox, listed: gr.Textbox) -> None:
 
     inputs, outputs = [question, listed, wanted, *shared.settings], [said, *panels.outputs]
     shared.on(run.click, compare, inputs, outputs, notice=notice, concurrency_id="model")
-    shared.on(shared.video_changed.change, lambda session: {said: "", **panels.clear()}, outputs=outputs, notice=notice, show_progress="hidden")
+    shared.when_video_changes(lambda session: {said: "", **panels.clear()}, outputs=outputs, notice=notice)
 
 
 def panels_of(done: dict[str, Sweep]) -> "Chart":

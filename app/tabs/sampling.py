@@ -91,7 +91,7 @@ def build(shared: Shared) -> None:
     views = [timeline, counters, chips, table]
     changes = [size.change, *(setting.change for setting in shared.settings if setting is not shared.settings[AGGREGATION])]
     shared.on(changes, look, [size, *shared.settings], views, notice=notice, trigger_mode="always_last", show_progress="hidden")
-    shared.on(shared.video_changed.change, other_video, [size, *shared.settings], [*views, card], notice=notice, show_progress="hidden")
+    shared.when_video_changes(other_video, [size, *shared.settings], [*views, card], notice=notice)
     shared.on(shared.answered.change, answered, [size, *shared.settings], views, notice=notice, show_progress="hidden")
     shared.on(timeline.select, open_clip, outputs=[card, shared.player], notice=notice)
     _train_view(shared)
@@ -145,7 +145,7 @@ def _train_view(shared: Shared) -> None:
     inputs = [num_train, *shared.settings]
     shared.on(play.click, start, inputs, [drawn, timer], notice=notice, show_progress="hidden")
     shared.on(timer.tick, tick, inputs, [drawn, timer], notice=notice, show_progress="hidden")
-    shared.on(shared.video_changed.change, other_video, outputs=[drawn, timer, *histogram.outputs], notice=notice, show_progress="hidden")
+    shared.when_video_changes(other_video, outputs=[drawn, timer, *histogram.outputs], notice=notice)
     shared.on([play.click, num_train.release], thousand, inputs, histogram.outputs, notice=notice, trigger_mode="always_last")
     shared.on(drawn.select, open_clip, outputs=[shared.player], notice=notice)
     shared.on(stop.click, halt, outputs=[timer], notice=notice, show_progress="hidden")
@@ -186,7 +186,7 @@ def _seed_variance(shared: Shared) -> None:
         return {said: "", **strip.clear()}
 
     shared.on(run.click, draws, [question, *shared.settings], [said, *strip.outputs], notice=notice, concurrency_id="model")
-    shared.on(shared.video_changed.change, other_video, outputs=[said, *strip.outputs], notice=notice, show_progress="hidden")
+    shared.when_video_changes(other_video, outputs=[said, *strip.outputs], notice=notice)
     shared.stops(stop)
 
 
