@@ -91,10 +91,17 @@ def page(browser: Any, app_url: str) -> Iterator[Any]:
         yield page
 
 
+@pytest.fixture(scope="module")
+def kept(browser: Any, app_url: str) -> Iterator[Any]:
+    """The same, one for all tests of a file that leave it as good as new: a fresh page takes seconds."""
+    with fresh_page(browser, app_url) as page:
+        yield page
+
+
 @contextmanager
-def fresh_page(browser: Any, app_url: str) -> Iterator[Any]:
-    """The same of the app at an address."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+def fresh_page(browser: Any, app_url: str, **settings: Any) -> Iterator[Any]:
+    """The same of the app at an address; `settings` are of playwright's new_context."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000}, **settings)
     page = context.new_page()
     page.set_default_timeout(90_000)
     strays, errors = [], []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from app_fixtures import app_predictor, app_url, browser, client, page  # noqa: F401
+from app_fixtures import app_predictor, app_url, browser, client, kept, page  # noqa: F401
 from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).parent.parent

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from app_fixtures import fresh_page
 from test_app_saving import answered
 from test_predict import VIDEO, make_predictor
 
@@ -69,8 +70,8 @@ def test_enter_asks_and_the_strip_of_clips_is_there_before_the_answer(page: Any,
     assert page.locator("#clips .clip-card").count() == 4 and not page.locator("#clips .waiting-card").count()
 
 
-def test_a_card_shows_the_models_picture_its_seconds_its_vote_and_its_part(page: Any) -> None:
-    card = page.locator("#clips .clip-card").nth(1)
+def test_a_card_shows_the_models_picture_its_seconds_its_vote_and_its_part(kept: Any) -> None:
+    card = kept.locator("#clips .clip-card").nth(1)
     assert re.fullmatch(r"\d\d:\d\d\.\d–\d\d:\d\d\.\d( shortened)?", card.locator(".when").inner_text())
     assert re.fullmatch(r"(red|green|blue|white) \d+\.\d %", card.locator(".vote").inner_text())
     assert re.match(r"[+-]\d+\.\d{3} nats", card.locator("> .soft").inner_text())
@@ -80,12 +81,12 @@ def test_a_card_shows_the_models_picture_its_seconds_its_vote_and_its_part(page:
     assert shown == pytest.approx([side, side * high / wide], abs=1.5), "what is left of the square is padding, and shown as such"
 
 
-def test_the_clips_are_saved_as_a_picture_and_their_logits_as_a_table(page: Any) -> None:
-    with page.expect_download() as picture:
-        page.click("#clips-png")
+def test_the_clips_are_saved_as_a_picture_and_their_logits_as_a_table(kept: Any) -> None:
+    with kept.expect_download() as picture:
+        kept.click("#clips-png")
     assert picture.value.path().read_bytes().startswith(b"\x89PNG")
-    with page.expect_download() as table:
-        page.click("#clips-csv")
+    with kept.expect_download() as table:
+        kept.click("#clips-csv")
     head, *rows = table.value.path().read_text().splitlines()
     assert head == "clip,start_seconds,end_seconds,contribution_nats,logit red,logit green,logit blue,logit white" and len(rows) == 4
 
@@ -148,18 +149,17 @@ def test_a_bundled_example_was_answered_in_advance(page: Any, scored: list[float
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_chart_takes_the_colours_of_the_page(page: Any, scheme: str) -> None:
-    page.emulate_media(color_scheme=scheme)
-    page.reload()
-    page.wait_for_selector("#answer-line .js-plotly-plot .main-svg", timeout=300_000)
-    assert page.evaluate("document.querySelector('#answer-line .js-plotly-plot')._fullLayout.font.color") == THEMES[scheme].text
+def test_a_chart_takes_the_colours_of_the_page(browser: Any, app_url: str, scheme: str) -> None:
+    with fresh_page(browser, app_url, color_scheme=scheme) as page:
+        page.wait_for_selector("#answer-line .js-plotly-plot .main-svg", timeout=300_000)
+        assert page.evaluate("document.querySelector('#answer-line .js-plotly-plot')._fullLayout.font.color") == THEMES[scheme].text
 
 
-def test_a_clip_card_seeks_the_player(page: Any) -> None:
-    card = page.locator("#clips .clip-card").nth(2)
+def test_a_clip_card_seeks_the_player(kept: Any) -> None:
+    card = kept.locator("#clips .clip-card").nth(2)
     start = float(card.get_attribute("data-seconds"))
     card.click()
-    page.wait_for_function(f"Math.abs(document.querySelector('#player video').currentTime - {start}) < 1 && {start} > 1")
+    kept.wait_for_function(f"Math.abs(document.querySelector('#player video').currentTime - {start}) < 1 && {start} > 1")
 
 
 def test_captions_are_compared_with_the_video(page: Any) -> None:
@@ -192,17 +192,17 @@ def test_pasted_lines_are_choices_and_a_line_less_is_one_less(page: Any) -> None
     page.wait_for_function("document.querySelectorAll('#answer .bar').length == 2")
 
 
-def test_a_video_can_be_uploaded_or_taken_with_the_webcam(page: Any) -> None:
-    assert page.locator("#player [aria-label='Upload file'], #player [data-testid='upload-button']").count()
-    assert page.locator("#player [aria-label='Webcam'], #player [aria-label*='amera']").count()
+def test_a_video_can_be_uploaded_or_taken_with_the_webcam(kept: Any) -> None:
+    assert kept.locator("#player [aria-label='Upload file'], #player [data-testid='upload-button']").count()
+    assert kept.locator("#player [aria-label='Webcam'], #player [aria-label*='amera']").count()
 
 
-def test_the_page_shows_what_the_model_cannot_read(page: Any) -> None:
-    page.fill("#question textarea", "what 🦖 is " + "very " * 60)
-    page.wait_for_selector("#pieces .piece.unknown")
-    page.wait_for_selector("#pieces .piece.cut s")
+def test_the_page_shows_what_the_model_cannot_read(kept: Any) -> None:
+    kept.fill("#question textarea", "what 🦖 is " + "very " * 60)
+    kept.wait_for_selector("#pieces .piece.unknown")
+    kept.wait_for_selector("#pieces .piece.cut s")
     longest = make_predictor().model.processor.max_text_length - 2  # beside [CLS] and [SEP]
-    assert re.search(rf"\d+ of \d+ pieces are not used \(struck through\): the model reads {longest} of a text", page.inner_text("#pieces summary"))
+    assert re.search(rf"\d+ of \d+ pieces are not used \(struck through\): the model reads {longest} of a text", kept.inner_text("#pieces summary"))
 
 
 def test_the_keyboard_asks_and_reaches_the_clips(page: Any) -> None:

@@ -27,9 +27,9 @@ def url(predictor: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
 
 
 @contextmanager
-def explained_page(browser: Any, url: str) -> Iterator[Any]:
+def explained_page(browser: Any, url: str, **settings: Any) -> Iterator[Any]:
     """The tab with the first example explained: 3 clips of 2 frames, 272 x 640 pixels, so that the last row of cells is padding."""
-    with fresh_page(browser, url) as page:
+    with fresh_page(browser, url, **settings) as page:
         page.click("#tab-attribution-button")
         page.click("#explain")
         page.wait_for_selector("#attribution-clips [data-clip]")
@@ -168,6 +168,7 @@ def test_another_answer_changes_all_levels(tab: Any) -> None:
     assert "clip 2" in tab.inner_text("#attribution-frames-heading")  # the same clip stays open
 
 
+@pytest.mark.slow
 def test_a_click_as_soon_as_the_clips_are_drawn_opens_the_clip(browser: Any, url: str) -> None:
     with fresh_page(browser, url) as page:
         page.click("#tab-attribution-button")
@@ -224,19 +225,14 @@ def test_a_map_that_is_not_open_cannot_be_tested(tab: Any) -> None:
     assert "click a clip and one of its frames" in tab.inner_text("#attribution-notice")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_open_tab_breaks_no_rule_of_axe(tab: Any, axe: str, scheme: str) -> None:  # noqa: F811
-    tab.emulate_media(color_scheme=scheme)
-    tab.reload()
-    tab.wait_for_selector("#answer .big")
-    tab.click("#tab-attribution-button")
-    tab.click("#explain")
-    tab.wait_for_selector("#attribution-clips [data-clip]")
-    open_frame(tab)
-    tab.evaluate(axe)
-    tab.evaluate("document.querySelectorAll('button.label-wrap:not(.open)').forEach((label) => label.checkVisibility() && label.click())")
-    tab.wait_for_timeout(500)
-    assert violations(tab) == []
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+def test_the_open_tab_breaks_no_rule_of_axe(browser: Any, url: str, axe: str, scheme: str) -> None:  # noqa: F811
+    with explained_page(browser, url, color_scheme=scheme) as tab:
+        open_frame(tab)
+        tab.evaluate(axe)
+        tab.evaluate("document.querySelectorAll('button.label-wrap:not(.open)').forEach((label) => label.checkVisibility() && label.click())")
+        tab.wait_for_timeout(500)
+        assert violations(tab) == []
 
 
 def test_nothing_is_wider_than_a_phone_with_all_tables_open(opened: Any) -> None:

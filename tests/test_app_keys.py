@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from app_fixtures import fresh_page
 
 
 @pytest.fixture
@@ -25,25 +26,25 @@ def help_is_open(page: Any) -> bool:
     return page.evaluate("document.querySelector('#help-sheet').open")
 
 
-def test_a_question_mark_opens_the_help_and_esc_closes_it_where_one_was(page: Any) -> None:
-    page.focus("#ask")
-    page.keyboard.press("?")
-    assert help_is_open(page) and page.evaluate("document.activeElement.closest('#help-sheet') !== null")
-    told = page.inner_text("#help-sheet")
-    assert all(tab in told for tab in page.locator("#tabs [role=tab]").all_inner_texts()) and "doubles the odds" in told
-    page.keyboard.press("Escape")
-    assert not help_is_open(page) and page.evaluate("document.activeElement.id") == "ask"
+def test_a_question_mark_opens_the_help_and_esc_closes_it_where_one_was(kept: Any) -> None:
+    kept.focus("#ask")
+    kept.keyboard.press("?")
+    assert help_is_open(kept) and kept.evaluate("document.activeElement.closest('#help-sheet') !== null")
+    told = kept.inner_text("#help-sheet")
+    assert all(tab in told for tab in kept.locator("#tabs [role=tab]").all_inner_texts()) and "doubles the odds" in told
+    kept.keyboard.press("Escape")
+    assert not help_is_open(kept) and kept.evaluate("document.activeElement.id") == "ask"
 
 
-def test_the_help_is_a_button_too_and_a_question_mark_can_be_typed(page: Any) -> None:
-    page.click("#question textarea")
-    page.keyboard.press("End")
-    page.keyboard.type("?")
-    assert not help_is_open(page) and page.input_value("#question textarea").endswith("??")
-    page.click("#open-help")
-    assert help_is_open(page)
-    page.click("#help-sheet form button")
-    assert not help_is_open(page)
+def test_the_help_is_a_button_too_and_a_question_mark_can_be_typed(kept: Any) -> None:
+    kept.click("#question textarea")
+    kept.keyboard.press("End")
+    kept.keyboard.type("?")
+    assert not help_is_open(kept) and kept.input_value("#question textarea").endswith("??")
+    kept.click("#open-help")
+    assert help_is_open(kept)
+    kept.click("#help-sheet form button")
+    assert not help_is_open(kept)
 
 
 def test_esc_stops_the_model_and_with_the_help_open_only_closes_it(page: Any, slow: None) -> None:
@@ -58,13 +59,13 @@ def test_esc_stops_the_model_and_with_the_help_open_only_closes_it(page: Any, sl
     page.wait_for_selector("#answer .state .partial")
 
 
-def test_tab_goes_from_control_to_control_each_with_a_visible_focus(page: Any) -> None:
-    page.focus("#question textarea")
+def test_tab_goes_from_control_to_control_each_with_a_visible_focus(kept: Any) -> None:
+    kept.focus("#question textarea")
     reached = []
     for _ in range(6):
-        page.keyboard.press("Tab")
+        kept.keyboard.press("Tab")
         reached.append(
-            page.evaluate(
+            kept.evaluate(
                 "(() => { const at = document.activeElement, style = getComputedStyle(at); return [at.closest('[id]').id, "
                 "style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2]; })()"
             )
@@ -86,22 +87,21 @@ def violations(page: Any, rules: str = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21
     return [f"{rule['impact']}: {rule['id']}: {node['html'][:200]}" for rule in found if rule["impact"] != "minor" for node in rule["nodes"]]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_tab_breaks_a_rule_of_axe(page: Any, axe: str, scheme: str) -> None:
-    page.emulate_media(color_scheme=scheme)
-    page.reload()
-    page.wait_for_selector("#answer-line .chart-title", timeout=300_000)  # the last of what an answer shows
-    page.evaluate(axe)
-    found = {}
-    for tab in page.locator("#tabs [role=tab]").all():
-        tab.click()
-        page.evaluate("document.querySelectorAll('button.label-wrap:not(.open)').forEach((label) => label.checkVisibility() && label.click())")
-        page.wait_for_timeout(500)  # what slides or fades is at its end
-        if broken := violations(page):
-            found[tab.inner_text()] = broken
-    page.click("#open-help")
-    assert found == {} and violations(page) == []
-    assert page.evaluate("document.body.classList.contains('dark')") == (scheme == "dark")
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+def test_no_tab_breaks_a_rule_of_axe(browser: Any, app_url: str, axe: str, scheme: str) -> None:
+    with fresh_page(browser, app_url, color_scheme=scheme) as page:
+        page.wait_for_selector("#answer-line .chart-title", timeout=300_000)  # the last of what an answer shows
+        page.evaluate(axe)
+        found = {}
+        for tab in page.locator("#tabs [role=tab]").all():
+            tab.click()
+            page.evaluate("document.querySelectorAll('button.label-wrap:not(.open)').forEach((label) => label.checkVisibility() && label.click())")
+            page.wait_for_timeout(500)  # what slides or fades is at its end
+            if broken := violations(page):
+                found[tab.inner_text()] = broken
+        page.click("#open-help")
+        assert found == {} and violations(page) == []
+        assert page.evaluate("document.body.classList.contains('dark')") == (scheme == "dark")
 
 
 def test_axe_finds_a_button_without_a_name_and_text_without_contrast(page: Any, axe: str) -> None:
@@ -110,7 +110,7 @@ def test_axe_finds_a_button_without_a_name_and_text_without_contrast(page: Any, 
     assert {line.split(": ")[1] for line in violations(page)} == {"color-contrast", "button-name"}
 
 
-def test_ids_are_unique_and_there_is_one_first_heading(page: Any) -> None:
-    ids = page.evaluate("[...document.querySelectorAll('[id]')].map((element) => element.id)")
+def test_ids_are_unique_and_there_is_one_first_heading(kept: Any) -> None:
+    ids = kept.evaluate("[...document.querySelectorAll('[id]')].map((element) => element.id)")
     assert sorted(id for id in ids if id and ids.count(id) > 1 and not id.startswith("plotly.js-style")) == []  # plotly's own style elements
-    assert page.locator("h1").count() == 1
+    assert kept.locator("h1").count() == 1

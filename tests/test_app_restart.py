@@ -44,6 +44,7 @@ def uploads(folder: Path) -> set[Path]:
     return set((folder / "temporary").glob("clipbert-uploads-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="there no process can be asked whether it runs without ending it")
 def test_a_killed_server_starts_clean_and_asks_for_the_password(tmp_path: Path) -> None:
     port = _free_port()

@@ -25,7 +25,7 @@ def drawn_answers(sharpness: float) -> Answered:
     return Answered([sharpness * row[None] for row in logits], labels)
 
 
-@pytest.mark.parametrize("sharpness", [0.7, 1.0, 2.5])
+@pytest.mark.parametrize("sharpness", [0.7, 2.5])
 def test_the_temperature_undoes_overconfidence(sharpness: float) -> None:
     assert best_temperature(drawn_answers(sharpness), "lse") == pytest.approx(sharpness, rel=0.1)
 
