@@ -55,6 +55,12 @@ class RecipeSettings:
     """Settings of train.py, beside this file."""
     evaluations: tuple[EvaluationSettings, ...]
     """What the trained model is asked; together they fill the columns."""
+    tables: tuple[str, ...] = TABLES
+    """Which it runs: "1" to "6" and "figure 4"."""
+
+    def __post_init__(self) -> None:
+        for table in self.tables:
+            check_known("table", table, TABLES)
 
 
 @dataclass(frozen=True)
@@ -83,8 +89,6 @@ class AblationSettings:
     """What is trained, each with all rows; retrieval and questions may be two."""
     models: tuple[ReadModelSettings, ...] = ()
     """Trained models that are only read."""
-    tables: tuple[str, ...] = TABLES
-    """What is run: "1" to "6" and "figure 4"."""
     num_clips: tuple[int, ...] = (1, 2, 4, 8, 16)
     """N_test that are measured, from one pass over each video."""
     instead: Mapping[str, Any] = field(default_factory=dict)
@@ -93,8 +97,6 @@ class AblationSettings:
     """Rows by name that are not run, and why."""
 
     def __post_init__(self) -> None:
-        for table in self.tables:
-            check_known("table", table, TABLES)
         names = tuple(one.name for one in (*ROWS, *CURVES))
         for key in (*self.instead, *self.left_out):
             check_known("row", key, names)
@@ -177,7 +179,7 @@ def _read_only(settings: AblationSettings, num_seeds: int) -> Iterator[Run]:
 def _trained(settings: AblationSettings, recipe: RecipeSettings) -> Iterator[Run]:
     found: dict[str, Run] = {}
     for one in (*ROWS, *CURVES):
-        if one.name in settings.left_out or one.table not in settings.tables:
+        if one.name in settings.left_out or one.table not in recipe.tables:
             continue
         overrides = tuple(settings.instead.get(one.name, one.overrides))
         content = strict_yaml.merged(Path(recipe.config), overrides)
