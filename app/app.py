@@ -1,5 +1,6 @@
 """`build_app(predictor) -> gr.Blocks`, and `serve`, which starts it: `make app`, `clipbert app` or `python app/app.py`."""
 
+import importlib
 import importlib.util
 import os
 import shutil
@@ -131,6 +132,7 @@ def serve(
     with tempfile.TemporaryDirectory(prefix=f"{UPLOADS}{os.getpid()}-", ignore_cleanup_errors=True) as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
         app = build_app(load, examples=examples)
+        importlib.import_module("transformers")  # while one thread: to a second one that imports it at the same time it lacks its names
         try:
             address = launch(
                 app, server_name=host, server_port=port, share=share, auth=auth, max_file_size=max_file_size, mcp_server=mcp,

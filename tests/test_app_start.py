@@ -43,6 +43,27 @@ def test_until_the_page_is_built_the_command_imports_nothing_heavy() -> None:
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 
 
+LAUNCH = """
+import sys
+import app.app as application
+from clipbert.cli import main
+
+
+def launch(app, **settings):
+    print("transformers" in sys.modules)
+    raise SystemExit
+
+
+application.launch = launch
+main(["app"])
+"""
+
+
+def test_transformers_is_whole_before_the_first_visitors_threads_ask_for_its_names() -> None:
+    done = subprocess.run([sys.executable, "-c", LAUNCH], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr
+
+
 @pytest.mark.slow
 def test_the_page_shows_an_answered_example_within_half_a_minute_of_the_command(browser: Any) -> None:
     from app_fixtures import _free_port
