@@ -116,7 +116,7 @@ def ask_stream(predictor: "Predictor", path: Path, question: Question, **setting
 def ask_footage(predictor: "Predictor", shown: "Footage", question: Question) -> Generator[Asked]:
     """`ask_stream` of clips as they may have been edited."""
     sampling = shown.sampling
-    image_size = predictor.model.processor.image_size  # pyright: ignore[reportAttributeAccessIssue]
+    image_size = predictor.model.image_size
     pictures: list[tuple[Picture, ...]] = []
     for step in shown.stream(predictor):
         if step.frames is not None:

@@ -10,7 +10,7 @@ import gradio as gr
 
 from app.asking import ask_footage
 from app.clip_bars import CLICK_CLIP
-from app.editing import MEAN_FUSION, ORDER_FREE, Version, asked_again, averages_frames, followed, history_html, pinned, versus_html
+from app.editing import MEAN_FUSION, ORDER_FREE, Version, asked_again, followed, history_html, pinned, versus_html
 from app.gallery import gallery_of
 from app.pictures import Picture
 from app.shared import Shared, Updates, notice_html
@@ -136,7 +136,7 @@ class _EditPanel:
     def shuffles(self, session: Session) -> Iterator[Updates]:
         from clipbert.edits import shuffled_frames
 
-        yield from self.edit(session, shuffled_frames, MEAN_FUSION if averages_frames(self.shared.engine.predictor()) else "")
+        yield from self.edit(session, shuffled_frames, MEAN_FUSION if self.shared.engine.predictor().model.averages_frames else "")
 
     def trims(self, session: Session, start: float | None, end: float | None) -> Iterator[Updates]:
         from clipbert.edits import trimmed

@@ -10,7 +10,6 @@ from app.views import likeliest_html, percent
 
 if TYPE_CHECKING:
     from clipbert.edits import Footage
-    from clipbert.predict import Predictor
 
 MOST_VERSIONS = 20
 ORDER_FREE = "pooling does not look at the order of clips"
@@ -61,10 +60,6 @@ def asked_again(before: Asked, after: Asked) -> str:
         f"{name.replace('_', ' ')} {value}" for name, value in vars(after.sampling).items() if value != getattr(before.sampling, name)
     ]  # fmt: skip
     return ", ".join(said) or "asked again, unedited"
-
-
-def averages_frames(predictor: "Predictor") -> bool:
-    return predictor.model.model.config.temporal_fusion == "mean"  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def versus_html(versions: Sequence[Version]) -> str:

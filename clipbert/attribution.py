@@ -21,11 +21,9 @@ from clipbert.attribution_clips import CLIP_METHODS
 from clipbert.attribution_frames import FRAME_METHODS
 from clipbert.attribution_target import Inside, Method, Target, Values, find_target, inside
 from clipbert.attribution_tokens import TOKEN_METHODS
-from clipbert.cell_grid import CellGrid
 from clipbert.config import check_known
-from clipbert.per_clip import ClipBertPerClip
+from clipbert.per_clip import ClipBertPerClip, PerClipModel
 from clipbert.predict import Predictor
-from clipbert.processing import resized
 from clipbert.types import Attribution, EncodedVideo
 
 INSIDE_METHODS = FRAME_METHODS | CELL_METHODS | TOKEN_METHODS
@@ -63,6 +61,7 @@ def attribute(
     if about.level == "clips":
         values = CLIP_METHODS[method][1](wanted, seed)
         return _attribution(wanted, method, wanted.value_function, values, clip_index=tuple(range(encoded.num_clips)), **place)
+    _check_model(predictor.model, method, encoded)
     rows = _check_clips(clips, encoded.num_clips)
     chosen = baseline or (about.baselines[0] if about.baselines else "")
     case = inside(predictor, encoded, wanted, rows, baseline=chosen, steps=steps or STEPS, seed=seed)
@@ -86,6 +85,14 @@ def _check_settings(method: str, clips: Sequence[int] | None, baseline: str | No
         raise ValueError(f"steps must be between 1 and 1000, got {steps}.")
 
 
+def _check_model(model: PerClipModel, method: str, video: EncodedVideo) -> None:
+    if not isinstance(model, ClipBertPerClip) and not METHODS[method].any_model:
+        others = ", ".join(name for name, about in METHODS.items() if about.level == "clips" or about.any_model)
+        raise ValueError(f"{method} reads the layers of ClipBERT, and model {model.name} is another; use one of {others}.")
+    if METHODS[method].level == "cells" and model.cells(video.features) is None:
+        raise ValueError(f"model {model.name} keeps one vector of a frame, so no cell can be left out; use frame_shapley or clip_shapley.")
+
+
 def _check_clips(clips: Sequence[int] | None, num_clips: int) -> tuple[int, ...]:
     rows = tuple(range(num_clips)) if clips is None else tuple(clips)
     if not rows:
@@ -104,16 +111,9 @@ def _geometry(level: str, case: Inside, video: EncodedVideo) -> dict[str, Any]:
     """What the values of a level belong to."""
     if level == "tokens":
         return {"pieces": case.score.tokens()[1]}
-    return {"grid": _grid(case.score.per_clip, video)} if level == "cells" else {}
-
-
-def _grid(model: ClipBertPerClip, video: EncodedVideo) -> CellGrid | None:
-    """Where the cells lie; None for a video whose frame size is not known."""
-    if video.frame_size is None:
-        return None
-    h, w = video.features.shape[2:4]
-    cell_size = model.backbone.cell_size(model.image_size, h)
-    return CellGrid(video.frame_size, resized(*video.frame_size, model.image_size), cell_size, (h, w))
+    if level == "cells" and video.frame_size is not None:
+        return {"grid": case.score.per_clip.cell_grid(video.frame_size, case.features)}
+    return {}
 
 
 def _attribution(target: Target, method: str, measured: str, found: Values, **about: Any) -> Attribution:

@@ -68,7 +68,9 @@ def cell_grad_cam(case: Inside) -> Values:
 
 
 def cell_occlusion(case: Inside) -> Values:
-    h, w = case.features.shape[2:4]
+    cells = case.score.per_clip.cells(case.features)
+    assert cells is not None
+    h, w = cells
     kept = torch.cat([torch.ones(1, h * w, dtype=torch.bool), ~torch.eye(h * w, dtype=torch.bool)]).reshape(-1, h, w).to(case.features.device)
     scores = torch.stack([case.score.of_many(clip.expand(len(kept), *clip.shape), kept) for clip in case.features])
     return Values(rearrange(scores[:, :1] - scores[:, 1:], "r (h w) -> r h w", h=h))
@@ -89,7 +91,7 @@ def _baseline(case: Inside) -> Float[Tensor, "R T h w D"]:
     """What an absent cell holds: "grey" is the same cell of a frame of the model's mean colour, "mean" the clip's mean cell."""
     if case.baseline == "mean":
         return case.features.mean(dim=(1, 2, 3), keepdim=True).expand_as(case.features)
-    model = case.score.per_clip
+    model = case.score.clipbert
     height, width = resized(*case.frame_size, model.image_size) if case.frame_size else (model.image_size, model.image_size)
     colour = torch.tensor(model.processor.pixel_mean).round().to(torch.uint8)
     frame = colour[:, None, None].expand(3, height, width)  # padded as the clip's frames are, so that padding changes nothing
@@ -98,7 +100,10 @@ def _baseline(case: Inside) -> Float[Tensor, "R T h w D"]:
 
 CELL_METHODS: dict[str, tuple[Method, InsideMethod]] = {
     "cell_occlusion": (
-        Method("cells", "nats", "h*w + 1 transformer runs a clip", False, "loss of the clip's score when this cell is masked, in all frames"),
+        Method(
+            "cells", "nats", "h*w + 1 transformer runs a clip", False, "loss of the clip's score when this cell is masked, in all frames",
+            any_model=True,
+        ),
         cell_occlusion,
     ),
     "cell_integrated_gradients": (

@@ -43,7 +43,7 @@ def coalition_scores(score: ClipScore, clip: Float[Tensor, "T h w D"], kept: Boo
     for size in sizes.unique().tolist():
         rows = (sizes == size).nonzero()[:, 0]
         frames = clip[None] if size == 0 else torch.stack([clip[kept[row]] for row in rows.tolist()])
-        nothing = torch.zeros(1, *clip.shape[1:3], dtype=torch.bool, device=clip.device) if size == 0 else None
+        nothing = torch.zeros(1, *(score.per_clip.cells(frames) or (1, 1)), dtype=torch.bool, device=clip.device) if size == 0 else None
         scores[rows] = score.of_many(frames, nothing).double().cpu()
     return scores
 
@@ -72,12 +72,14 @@ FRAME_METHODS: dict[str, tuple[Method, InsideMethod]] = {
     "frame_shapley": (
         Method(
             "frames", "nats", "2^T transformer runs a clip", True,
-            "mean gain of a frame over all orders in which a clip's frames could come: exact up to 8 frames, else sampled",
+            "mean gain of a frame over all orders in which a clip's frames could come: exact up to 8 frames, else sampled", any_model=True,
         ),
         frame_shapley,
     ),
     "frame_leave_one_out": (
-        Method("frames", "nats", "T + 1 transformer runs a clip", False, "loss of the clip's score when only this frame is left out"),
+        Method(
+            "frames", "nats", "T + 1 transformer runs a clip", False, "loss of the clip's score when only this frame is left out", any_model=True
+        ),
         frame_leave_one_out,
     ),
 }  # fmt: skip

@@ -12,7 +12,6 @@ from clipbert.aggregation import AGGREGATIONS, Contribution, aggregate, responsi
 from clipbert.clip_score import ClipScore, Goal
 from clipbert.config import check_known
 from clipbert.matching import HeadReading, MatchPart, match_contribution
-from clipbert.per_clip import ClipBertPerClip
 from clipbert.predict import Predictor
 from clipbert.tasks import require_text
 from clipbert.types import EncodedVideo
@@ -32,6 +31,8 @@ class Method:
     complete: bool
     about: str
     baselines: tuple[str, ...] = ()
+    any_model: bool = False
+    """Below the level of clips: whether it only leaves parts of a clip out, as can be done with other models than ClipBERT."""
 
     @property
     def signed(self) -> bool:
@@ -185,10 +186,6 @@ def match_target(predictor: Predictor, video: EncodedVideo, text: str, aggregati
 
 
 def inside(predictor: Predictor, video: EncodedVideo, target: Target, clips: Sequence[int], *, baseline: str, steps: int, seed: int) -> Inside:
-    """Raises ValueError for a model other than ClipBERT, of which no inside is known."""
-    model = predictor.model
-    if not isinstance(model, ClipBertPerClip):
-        raise ValueError(f"model {model.name} can only be explained by clips; what it does inside a clip is not known.")
-    score = ClipScore(model, target.readings, target.goal)
-    features = video.features[list(clips)].float().to(model.device).clone()  # outside inference mode, so that gradients can flow
+    score = ClipScore(predictor.model, target.readings, target.goal)
+    features = video.features[list(clips)].float().to(predictor.model.device).clone()  # outside inference mode, so that gradients can flow
     return Inside(score, features, video.frame_size, baseline, steps, seed)

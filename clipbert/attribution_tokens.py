@@ -48,7 +48,7 @@ def token_relevance(case: Inside) -> Values:
 
 def _absent(case: Inside, input_ids: Tensor) -> Tensor:
     """The text with all words replaced; [CLS] and [SEP] stay."""
-    tokenizer: Any = case.score.per_clip.processor.tokenizer
+    tokenizer: Any = case.score.clipbert.processor.tokenizer
     replaced = input_ids.clone()
     replaced[:, 1:-1] = tokenizer.mask_token_id if case.baseline == "mask" else tokenizer.pad_token_id
     return replaced

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from clipbert.matching import HeadReading
-from clipbert.per_clip import ClipBertPerClip
+from clipbert.per_clip import ClipBertPerClip, PerClipModel
 from clipbert.transformer import Shown
 
 ROWS_AT_ONCE = 64  # (variant of a clip, text) pairs in one forward pass without gradients
@@ -44,7 +44,7 @@ class ClipScore:
     a text of its own, the text to explain is the target's; the others stay.
     """
 
-    per_clip: ClipBertPerClip
+    per_clip: PerClipModel
     readings: tuple[HeadReading, ...]
     goal: Goal
 
@@ -54,15 +54,21 @@ class ClipScore:
         return self.readings[0].texts[self._text_index(self.readings[0])]
 
     @property
+    def clipbert(self) -> ClipBertPerClip:
+        """The model, for what can be asked of ClipBERT alone."""
+        assert isinstance(self.per_clip, ClipBertPerClip)
+        return self.per_clip
+
+    @property
     def num_texts(self) -> int:
         return len(self.readings[0].texts)
 
-    def __call__(self, features: Float[Tensor, "R T h w D"], cell_mask: Bool[Tensor, "R h w"] | None = None) -> Float[Tensor, " R"]:
+    def __call__(self, features: Float[Tensor, "R T h w D"], cell_mask: Bool[Tensor, "R rows columns"] | None = None) -> Float[Tensor, " R"]:
         """Of the cells where `cell_mask` is set (default: all)."""
         return self.goal(torch.stack([self._logits(reading, features, cell_mask) for reading in self.readings]).sum(dim=0))
 
     @torch.no_grad()
-    def of_many(self, features: Float[Tensor, "R T h w D"], cell_mask: Bool[Tensor, "R h w"] | None = None) -> Float[Tensor, " R"]:
+    def of_many(self, features: Float[Tensor, "R T h w D"], cell_mask: Bool[Tensor, "R rows columns"] | None = None) -> Float[Tensor, " R"]:
         """The same without gradients, a bounded number of rows at a time."""
         size = max(1, ROWS_AT_ONCE // self.num_texts)
         masks = [None] * len(features.split(size)) if cell_mask is None else cell_mask.split(size)
@@ -79,7 +85,7 @@ class ClipScore:
         parts = []
         for reading in self.readings:
             index = torch.arange(num_rows, device=words.device)
-            scores = self.per_clip.model.score(features, ids, mask, index, reading.head, Shown(word_vectors=words)) / self._temperature(reading)
+            scores = self.clipbert.model.score(features, ids, mask, index, reading.head, Shown(word_vectors=words)) / self._temperature(reading)
             own = reading.candidate_logits(rearrange(scores, "r 1 j -> 1 r j"))
             if reading.columns is None:
                 with torch.no_grad():
@@ -90,11 +96,11 @@ class ClipScore:
 
     def tokens(self) -> tuple[Int[Tensor, "1 L"], tuple[str, ...]]:
         """The explained text as the model reads it, with [CLS] first and [SEP] last, and its pieces without them."""
-        input_ids, _ = self.per_clip.processor.texts([self.text])
+        input_ids, _ = self.clipbert.processor.texts([self.text])
         return input_ids.to(self.per_clip.device), self.per_clip.pieces(self.text).pieces
 
     def word_vectors(self, input_ids: Int[Tensor, "M L"]) -> Float[Tensor, "M L D"]:
-        return self.per_clip.model.clipbert.fusion.text.word_embeddings(input_ids).detach()
+        return self.clipbert.model.clipbert.fusion.text.word_embeddings(input_ids).detach()
 
     def explained_rows(self, rows: Float[Tensor, "RM ..."]) -> Float[Tensor, "R ..."]:
         """Of something with a row for each variant and text, those of the explained text."""
@@ -111,16 +117,10 @@ class ClipScore:
             self.per_clip.model.train(was_training)
 
     def _logits(self, reading: HeadReading, features: Tensor, cell_mask: Tensor | None) -> Float[Tensor, "R K"]:
-        input_ids, attention_mask = (x.to(self.per_clip.device) for x in self.per_clip.processor.texts(reading.texts))
-        num_rows, num_texts = len(features), len(input_ids)
-        index = torch.arange(num_rows, device=features.device).repeat_interleave(num_texts)
-        shown = Shown(cell_mask=None if cell_mask is None else cell_mask[:, None])
-        ids, mask = (repeat(x, "m l -> (r m) l", r=num_rows) for x in (input_ids, attention_mask))
-        scores = self.per_clip.model.score(features[:, None], ids, mask, index, reading.head, shown) / self._temperature(reading)
-        return reading.candidate_logits(rearrange(scores, "(r m) 1 j -> m r j", m=num_texts))
+        return reading.candidate_logits(self.per_clip.score_cells(features, reading.texts, reading.head, cell_mask))
 
     def _temperature(self, reading: HeadReading) -> float:
-        return self.per_clip.model.config.head(reading.head).temperature
+        return self.clipbert.model.config.head(reading.head).temperature
 
     def _text_index(self, reading: HeadReading) -> int:
         return 0 if reading.columns is not None else self.goal.index

@@ -14,6 +14,7 @@ from clipbert.attribution_target import Inside, Target, find_target, inside
 from clipbert.blurring import BlurredClip
 from clipbert.clip_score import ROWS_AT_ONCE, Goal
 from clipbert.config import check_known
+from clipbert.per_clip import ClipBertPerClip
 from clipbert.predict import Predictor
 from clipbert.types import Attribution, EncodedVideo
 
@@ -61,6 +62,8 @@ def find_units(
     """Settings as in `faithfulness`; raises ValueError where they are not the attribution's."""
     level = attribution.level
     check_perturbation(perturbation, attribution.method, level)
+    if perturbation != "mask" and not isinstance(predictor.model, ClipBertPerClip):
+        raise ValueError(f'perturbation "{perturbation}" needs the cells of ClipBERT, and this is model {predictor.model.name}; take "mask".')
     _check_file(perturbation, video, file)
     row = row_of(attribution, clip)
     values = values_of(attribution, row)
@@ -76,7 +79,7 @@ def find_units(
     if perturbation == "blur":
         path = video if file is None else file
         assert not isinstance(path, EncodedVideo)
-        blurred = BlurredClip.of(case.score.per_clip, predictor.clip_frames(path, encoded, index), (case.features.shape[2], case.features.shape[3]))
+        blurred = BlurredClip.of(case.score.clipbert, predictor.clip_frames(path, encoded, index), (case.features.shape[2], case.features.shape[3]))
         score, batch_size = _of_blurred(case, level, blurred), min(batch_size, BLURRED_AT_ONCE)
     else:
         score = {"cells": _of_masked_cells if perturbation == "mask" else _of_mean_cells, "frames": _of_frames, "tokens": _of_tokens}[level](case)
@@ -141,7 +144,9 @@ def _of_clips(wanted: Target) -> Score:
 
 def _of_masked_cells(case: Inside) -> Score:
     clip = case.features[0]
-    return lambda kept: case.score.of_many(clip.expand(len(kept), *clip.shape), kept.unflatten(1, clip.shape[1:3]))
+    cells = case.score.per_clip.cells(case.features)
+    assert cells is not None
+    return lambda kept: case.score.of_many(clip.expand(len(kept), *clip.shape), kept.unflatten(1, cells))
 
 
 def _of_mean_cells(case: Inside) -> Score:

@@ -1,6 +1,6 @@
 """What `Predictor` needs of a model, and ClipBERT behind it.
 
-Two calls: frames to features, and features with texts to clip logits.
+Two calls: frames to features, and features with texts to clip logits; the rest says what those mean.
 """
 
 import hashlib
@@ -9,12 +9,16 @@ from contextlib import nullcontext
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, UInt8
+from einops import rearrange, repeat
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from clipbert.cell_grid import CellGrid
 from clipbert.config import check_known
 from clipbert.model import ClipBertForSequenceClassification
-from clipbert.processing import ClipBertProcessor, TextPieces, resize_and_pad
+from clipbert.processing import ClipBertProcessor, TextPieces, resize_and_pad, resized, shape_notice
+from clipbert.tasks import question_and_option
+from clipbert.transformer import Shown
 
 ROWS_AT_ONCE = 256  # (text, clip) pairs in one forward pass
 
@@ -25,9 +29,14 @@ class PerClipModel(Protocol):
 
     name: str
     fingerprint: str
+    model: Any  # the network, a torch module
+    device: torch.device
     dtype: torch.dtype  # it computes in
     image_size: int  # longer side, in pixels, to which frames are resized
     heads: dict[str, str]  # head name -> kind, as in HeadConfig
+    averages_frames: bool  # whether the order of a clip's frames changes nothing
+    max_pieces: int  # word pieces of a text that it reads
+    match_notice: str  # what is to be said with a match score; "" where it is the log-odds it should be
 
     def encode(self, frames: UInt8[Tensor, "F 3 H W"]) -> Float[Tensor, "F h w D"]:
         """Features of frames, each frame on its own."""
@@ -53,18 +62,42 @@ class PerClipModel(Protocol):
         """How the model's tokenizer sees a text."""
         ...
 
+    def choice_texts(self, question: str, choices: Sequence[str]) -> list[str]:
+        """What the model reads for each of a question's choices."""
+        ...
+
+    def shape_notice(self, height: int, width: int) -> tuple[str, ...]:
+        """A sentence on a frame whose shape suits the model badly."""
+        ...
+
+    def cells(self, features: Float[Tensor, "R T h w D"]) -> tuple[int, int] | None:
+        """Rows and columns of the image cells that `score_cells` can leave out; None where a frame is kept as one vector."""
+        ...
+
+    def cell_grid(self, frame_size: tuple[int, int], features: Float[Tensor, "R T h w D"]) -> CellGrid | None:
+        """Where those cells lie on a frame."""
+        ...
+
+    def score_cells(
+        self, features: Float[Tensor, "R T h w D"], texts: Sequence[str], head: str, cell_mask: Bool[Tensor, "R rows columns"] | None = None
+    ) -> Float[Tensor, "M R J"]:
+        """`score` of the cells where `cell_mask` is set (default: all), in one pass, with gradients where they are on."""
+        ...
+
 
 class ClipBertPerClip:
     """ClipBERT behind `PerClipModel`: BatchNorm folded, channels-last, in chunks of a bounded size."""
 
     def __init__(self, model: ClipBertForSequenceClassification, processor: ClipBertProcessor, *, name: str, device: str, dtype: str) -> None:
         self.name, self.processor, self.image_size = name, processor, processor.image_size
-        self.device, self.dtype = find_device(device), _dtype(dtype, find_device(device))
+        self.device, self.dtype = find_device(device), find_dtype(dtype, find_device(device))
         self.model = model.eval()
         torch.nn.Module.to(self.model, self.device)
         self.backbone = model.clipbert.backbone.folded()
         self.heads = {head: self.model.config.head(head).kind for head in self.model.config.heads or {}}
-        self.fingerprint = _fingerprint(model, processor, self.dtype)
+        self.averages_frames, self.max_pieces, self.match_notice = model.config.temporal_fusion == "mean", processor.max_text_length - 2, ""
+        about = (model.config.to_json_string(), processor.image_size, processor.max_text_length, self.dtype)
+        self.fingerprint = fingerprint_of(model, about)
 
     def _precision(self) -> Any:
         return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)
@@ -111,9 +144,35 @@ class ClipBertPerClip:
     def pieces(self, text: str) -> TextPieces:
         return self.processor.pieces(text)
 
+    def choice_texts(self, question: str, choices: Sequence[str]) -> list[str]:
+        return question_and_option(question, choices)
 
-def _fingerprint(model: ClipBertForSequenceClassification, processor: ClipBertProcessor, dtype: torch.dtype) -> str:
-    digest = hashlib.sha256(repr((model.config.to_json_string(), processor.image_size, processor.max_text_length, dtype)).encode())
+    def shape_notice(self, height: int, width: int) -> tuple[str, ...]:
+        return shape_notice(height, width)
+
+    def cells(self, features: Float[Tensor, "R T h w D"]) -> tuple[int, int]:
+        return features.shape[2], features.shape[3]
+
+    def cell_grid(self, frame_size: tuple[int, int], features: Float[Tensor, "R T h w D"]) -> CellGrid:
+        h, w = self.cells(features)
+        return CellGrid(frame_size, resized(*frame_size, self.image_size), self.backbone.cell_size(self.image_size, h), (h, w))
+
+    def score_cells(
+        self, features: Float[Tensor, "R T h w D"], texts: Sequence[str], head: str, cell_mask: Bool[Tensor, "R h w"] | None = None
+    ) -> Float[Tensor, "M R J"]:
+        """In float32, whatever `score` computes in."""
+        input_ids, attention_mask = (x.to(self.device) for x in self.processor.texts(texts))
+        num_rows, num_texts = len(features), len(input_ids)
+        index = torch.arange(num_rows, device=features.device).repeat_interleave(num_texts)
+        shown = Shown(cell_mask=None if cell_mask is None else cell_mask[:, None])
+        ids, mask = (repeat(x, "m l -> (r m) l", r=num_rows) for x in (input_ids, attention_mask))
+        scores = self.model.score(features[:, None], ids, mask, index, head, shown) / self.model.config.head(head).temperature
+        return rearrange(scores, "(r m) 1 j -> m r j", m=num_texts)
+
+
+def fingerprint_of(model: torch.nn.Module, about: tuple[object, ...]) -> str:
+    """Of the weights, and of all else that the logits depend on."""
+    digest = hashlib.sha256(repr(about).encode())
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tensor.double().sum().item()!r}".encode())
     return digest.hexdigest()[:16]
@@ -127,7 +186,8 @@ def find_device(device: str) -> torch.device:
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def _dtype(dtype: str, device: torch.device) -> torch.dtype:
+def find_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """What "auto", "float32" or "bfloat16" means on the device."""
     check_known("dtype", dtype, ("auto", "float32", "bfloat16"))
     if dtype == "auto":
         return torch.bfloat16 if computes_bfloat16(device) else torch.float32

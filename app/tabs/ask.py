@@ -66,9 +66,9 @@ class _Asking:
     def read(self, session: Session, how: str, text: str, listed: str) -> Updates:
         if self.shared.engine.state != "ready":
             return {}
-        processor = self.shared.engine.predictor().model.processor  # pyright: ignore[reportAttributeAccessIssue]
+        model = self.shared.engine.predictor().model
         spoken = Question.written(how, text, listed).spoken()
-        return {self.pieces: pieces_html([(each, processor.pieces(each)) for each in spoken], processor.max_text_length - 2)}
+        return {self.pieces: pieces_html([(each, model.pieces(each)) for each in spoken], model.max_pieces)}
 
     def shown(self, question: Question) -> Updates:
         """The updates that put a question into the controls."""
