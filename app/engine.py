@@ -5,6 +5,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from clipbert.hf.files import is_hf
+
 if TYPE_CHECKING:
     from clipbert.predict import Predictor
 
@@ -69,6 +71,8 @@ class Engine:
         name = self._predictor.model.name
         if is_untrained(self._predictor):
             return "bad", f"model {name} — random weights: it was never trained, its answers mean nothing"
+        if is_hf(name):
+            return "note", f"model {name} — {type(self._predictor.model.model).__name__} of transformers, asked clip by clip: not ClipBERT"
         return "note", f"model {name} — illustrative weights: not the paper's"
 
 

@@ -14,5 +14,7 @@ def model_folder(name: str | Path) -> Path:
     bundled = [m for m in BUNDLED if (MODELS / m / "config.json").is_file()]
     folder = MODELS / str(name) if str(name) in bundled else Path(name)
     if not (folder / "config.json").is_file():
-        raise ValueError(f"no model {str(name)!r}: give {' or '.join(bundled)}, or a folder with config.json, processor.json and model.safetensors.")
+        raise ValueError(
+            f"no model {str(name)!r}: give {' or '.join(bundled)}, a folder with config.json, processor.json, model.safetensors, or hf:NAME_OR_DIR."
+        )
     return folder

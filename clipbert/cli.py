@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from clipbert import attribute_command, commands, show
 from clipbert.commands import Command, given, load_predictor, show_progress
+from clipbert.hf.files import find, is_hf
 from clipbert.results import answer_result, sample_result, sweep_result
 
 
@@ -28,9 +29,9 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="clipbert: %(message)s", stream=sys.stderr)
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
+        _find_model(getattr(args, "model", ""))
         result, present, *code = args.command(args)
         if args.json:
             print(json.dumps(result, ensure_ascii=False))
@@ -47,6 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _find_model(name: str) -> None:
+    """Fail on a model that is not there before torch is loaded; the hub is asked for one that is named `hf:` alone."""
+    if is_hf(name):
+        find(name)
+        return
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -150,7 +159,7 @@ def _question_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _model_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="real", help="a bundled model or a folder (default: real)")
+    parser.add_argument("--model", default="real", help="a bundled model, a folder, or hf:NAME_OR_DIR, a model of transformers (default: real)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--dtype", default="float32", help="float32, bfloat16, or auto for bfloat16 where the device has it")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbert import show
+from clipbert.hf.files import is_hf
 from clipbert.results import committed_results, cost_result, curves_result, search_result, tables_result
 
 Command = tuple[Any, Callable[[Any], None]] | tuple[Any, Callable[[Any], None], int]  # result, how to show it, exit code unless 0
@@ -25,7 +26,8 @@ def load_predictor(args: argparse.Namespace) -> Any:
     from clipbert.bundled import model_folder
     from clipbert.predict import Predictor
 
-    model_folder(args.model)
+    if not is_hf(args.model):
+        model_folder(args.model)
     return Predictor.from_pretrained(args.model, device=args.device, dtype=args.dtype)
 
 
@@ -202,7 +204,8 @@ def app(args: argparse.Namespace) -> Command:
         raise ValueError(f"--auth must be USER:PASSWORD, got {args.auth!r}.")
     from clipbert.bundled import model_folder
 
-    model_folder(args.model)
+    if not is_hf(args.model):
+        model_folder(args.model)
     sys.path.insert(0, str(root))
     _import_app(with_mcp=args.mcp).serve(
         lambda: load_predictor(args), host=args.host, port=args.port, share=args.share, auth=tuple(args.auth.split(":", 1)) if args.auth else None,

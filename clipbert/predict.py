@@ -17,16 +17,19 @@ from torch import Tensor
 from clipbert.aggregation import AGGREGATIONS, aggregate, shapley
 from clipbert.bundled import model_folder
 from clipbert.caches import Cache
-from clipbert.config import ClipBertConfig, check_known
+from clipbert.config import ClipBertConfig, SamplingConfig, check_known
 from clipbert.encoding import VideoEncoder
+from clipbert.hf.files import is_hf
 from clipbert.matching import HeadReading, MatchPart, match_shares
 from clipbert.memory import InParts
 from clipbert.model import ClipBertForSequenceClassification
-from clipbert.per_clip import ClipBertPerClip
-from clipbert.processing import ClipBertProcessor, shape_notice
+from clipbert.per_clip import ClipBertPerClip, PerClipModel
+from clipbert.processing import ClipBertProcessor
 from clipbert.sweep import SweepRow, sweep_rows
 from clipbert.tasks import TASKS, check_choices, require_text
 from clipbert.types import EncodedVideo, Prediction
+
+CACHE_BYTES = (256 << 20, 512 << 20, 64 << 20)  # of frames, features and logits
 
 
 class Predictor(VideoEncoder):
@@ -44,20 +47,36 @@ class Predictor(VideoEncoder):
         name: str = "custom",
         device: str = "auto",
         dtype: str = "float32",
-        cache_bytes: tuple[int, int, int] = (256 << 20, 512 << 20, 64 << 20),
+        cache_bytes: tuple[int, int, int] = CACHE_BYTES,
     ) -> None:
+        self._start(ClipBertPerClip(model, processor, name=name, device=device, dtype=dtype), processor.sampling, cache_bytes)
+
+    def _start(self, model: PerClipModel, sampling: SamplingConfig, cache_bytes: tuple[int, int, int]) -> None:
         frame_bytes, feature_bytes, logit_bytes = cache_bytes
-        per_clip = ClipBertPerClip(model, processor, name=name, device=device, dtype=dtype)
-        super().__init__(per_clip, processor.sampling, frame_bytes=frame_bytes, feature_bytes=feature_bytes)
+        VideoEncoder.__init__(self, model, sampling, frame_bytes=frame_bytes, feature_bytes=feature_bytes)
         self.logits = Cache(logit_bytes)
         self.clips_in_parts = InParts()
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path = "real", *, device: str = "auto", dtype: str = "float32") -> "Predictor":
-        """A bundled model ("real", "synthetic") or a folder that `save_pretrained` or `clipbert convert` wrote.
+    def of(cls, model: PerClipModel, sampling: SamplingConfig, *, cache_bytes: tuple[int, int, int] = CACHE_BYTES) -> "Predictor":
+        """Over any model that scores clips."""
+        predictor = cls.__new__(cls)
+        predictor._start(model, sampling, cache_bytes)
+        return predictor
 
-        Raises ValueError for anything else, or for a pre-training model, which answers nothing.
+    @classmethod
+    def from_pretrained(cls, folder: str | Path = "real", *, device: str = "auto", dtype: str = "float32") -> "Predictor":
+        """A bundled model ("real", "synthetic"), a folder that `save_pretrained` or `clipbert convert` wrote, or `hf:NAME_OR_DIR`.
+
+        The last is a model of transformers of one of the families of
+        `clipbert.hf.families`; it looks at one frame a clip if not told
+        otherwise.  Raises ValueError for anything else, or for a pre-training
+        model, which answers nothing.
         """
+        if is_hf(folder):
+            from clipbert.hf.families import load
+
+            return cls.of(load(folder, device=device, dtype=dtype), SamplingConfig(num_frames=1))
         path = model_folder(folder)
         processor = ClipBertProcessor.from_pretrained(path)
         if not ClipBertConfig.from_pretrained(path).heads:
@@ -150,7 +169,7 @@ class Predictor(VideoEncoder):
         return tuple(labels[j] for j in answers), (HeadReading(head, tuple(TASKS["qa"].texts(question, ())), columns=answers),)
 
     def _multiple_choice(self, question: str, choices: list[str]) -> tuple[tuple[str, ...], tuple[HeadReading, ...]]:
-        texts = TASKS["multiple_choice"].texts(question, choices)
+        texts = self.model.choice_texts(question, choices)
         if (head := self._head("multiple_choice")) is not None:
             return tuple(choices), (HeadReading(head, tuple(texts)),)
         classifier = self._head("classifier")
@@ -193,7 +212,7 @@ class Predictor(VideoEncoder):
         return Prediction(
             answer=best, candidates=tuple(texts), scores=log_odds.sigmoid(), clip_logits=self.clip_match(video, texts).T,
             contribution=match_shares(self.match_logits(video, [best]), 0, how, seed), times=video.times, aggregation=how,
-            notices=video.notices + self.notices(video, texts),
+            notices=video.notices + ((self.model.match_notice,) if self.model.match_notice else ()) + self.notices(video, texts),
         )  # fmt: skip
 
     def clip_match(self, video: EncodedVideo, texts: Sequence[str]) -> Float[Tensor, "K N"]:
@@ -232,7 +251,7 @@ class Predictor(VideoEncoder):
 
     def notices(self, video: EncodedVideo, texts: Sequence[str]) -> tuple[str, ...]:
         """Sentences on what of the picture and of the texts suits the model badly, and on what memory was short for."""
-        shape = shape_notice(*video.frame_size) if video.frame_size else ()
+        shape = self.model.shape_notice(*video.frame_size) if video.frame_size else ()
         return (*shape, *self.frames_in_parts.notice("frames"), *self.clips_in_parts.notice("clips"), *self.text_notices(texts))
 
     def text_notices(self, texts: Sequence[str]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from clipbert.bundled import BUNDLED
 from clipbert.encoding import Progress
+from clipbert.hf.files import PREFIX, is_hf
 from clipbert.index_file import Entry, IndexReport, read_index, videos_below, write_index
 from clipbert.predict import Predictor
 from clipbert.source import content_hash, digest
@@ -270,7 +271,8 @@ def _in_float32(video: EncodedVideo) -> EncodedVideo:
 
 def _portable_name(name: str) -> str:
     """The model's name, good from any working directory."""
-    return str(Path(name).resolve()) if name not in BUNDLED and Path(name).is_dir() else name
+    prefix, path = (PREFIX, name.removeprefix(PREFIX)) if is_hf(name) else ("", name)
+    return f"{prefix}{Path(path).resolve()}" if name not in BUNDLED and Path(path).is_dir() else name
 
 
 def _dtype_name(predictor: Predictor) -> str:

@@ -11,7 +11,7 @@ from jaxtyping import install_import_hook
 ROOT = Path(__file__).parent.parent
 MODULES = [f"clipbert.{path.stem}" for path in (ROOT / "clipbert").glob("*.py") if path.stem not in ("__init__", "__main__", "cli", "config")]
 # not config: the hook rewrites dataclasses, and transformers' strict ones take settings that are no fields
-install_import_hook([*MODULES, "clipbert.data"], "beartype.beartype")
+install_import_hook([*MODULES, "clipbert.data", "clipbert.hf"], "beartype.beartype")
 
 GOLDEN = Path(__file__).parent / "golden"
 SHARED = ROOT.parent / "shared"

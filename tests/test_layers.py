@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "clipbert"
 LAYERS = (
-    ("cell_grid", "types", "checks", "bundled", "memory", "sampling_config", "config", "paper", "tensor_pickle", "caches"),
+    ("hf", "hf.files", "cell_grid", "types", "checks", "bundled", "memory", "sampling_config", "config", "paper", "tensor_pickle", "caches"),
     (
         "video",
         "video_files",
@@ -49,7 +49,7 @@ LAYERS = (
         "data.spec",
         "data",
     ),
-    ("per_clip", "encoding", "guided", "convert", "initialise", "data.check"),
+    ("per_clip", "hf.image_model", "hf.dual_encoder", "hf.vilt", "hf.blip", "hf.families", "encoding", "guided", "convert", "initialise", "data.check"),
     ("predict", "evaluate"),
     ("index_file", "retrieval", "streaming", "edits"),
     ("cost_limits", "cost_settings", "cost_trace", "cost_parts", "cost_point", "cost", "cost_panels"),

@@ -228,8 +228,10 @@ def _draw(timeline: "Timeline", wanted: SamplingConfig, num_clips: int, seed: in
 
 def _cells(shared: Shared, image_size: str) -> int:
     """Image cells of a clip at a size, for the grid encoder of the model."""
-    processor = getattr(shared.engine.predictor().model, "processor", None)
-    config = getattr(getattr(shared.engine.predictor().model, "model", None), "config", None)
+    model = shared.engine.predictor().model
+    if (num_patches := getattr(model, "num_patches", None)) is not None:  # another model than ClipBERT, whose size is its own
+        return num_patches
+    processor, config = getattr(model, "processor", None), getattr(getattr(model, "model", None), "config", None)
     size = int(getattr(processor, "image_size", 448)) if image_size == OWN_SIZE else int(image_size)
     return num_cells(size, getattr(config, "grid_encoder", "conv-pool"))
 

@@ -1,0 +1,106 @@
+"""CLIP, SigLIP and SigLIP 2 behind `hf:`: what transformers says of the same frames and texts, through the explorer's own ways."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from conftest import GOLDEN
+from hf_models import DUAL_ENCODERS
+from PIL import Image
+
+from clipbert.attribution import attribute
+from clipbert.predict import Predictor
+from clipbert.retrieval import VideoIndex
+from clipbert.source import source_of
+
+VIDEO = GOLDEN / "video_a30.mp4"
+TEXTS = ["a red car", "what is it?"]
+
+
+@pytest.fixture(scope="module", params=list(DUAL_ENCODERS))
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return DUAL_ENCODERS[request.param](tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module")
+def predictor(folder: Path) -> Predictor:
+    return Predictor.from_pretrained(f"hf:{folder}", device="cpu")
+
+
+def frames_of(video: Path, times: torch.Tensor) -> list[Image.Image]:
+    """The frames at these times, as pictures."""
+    source = source_of(video, None)
+    index = torch.searchsorted(source.timeline()[0].times, times)
+    with source.open() as opened:
+        frames, _ = opened.decode(index.tolist())
+    return [Image.fromarray(frames[int(i)].permute(1, 2, 0).numpy()) for i in index]
+
+
+def straight(folder: Path, pictures: list[Image.Image], texts: list[str]) -> torch.Tensor:
+    """float[frames, texts]: what transformers itself says."""
+    config = transformers.AutoConfig.from_pretrained(folder)
+    model = getattr(transformers, config.architectures[0]).from_pretrained(folder).eval()
+    tokenizer, processor = transformers.AutoTokenizer.from_pretrained(folder), transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
+    padding: Any = True if config.model_type == "clip" else "max_length"
+    words = tokenizer(texts, padding=padding, truncation=True, max_length=24, return_tensors="pt")
+    with torch.no_grad():
+        return model(**words, **processor(pictures, return_tensors="pt")).logits_per_image
+
+
+def test_clip_logits_are_what_transformers_says_of_the_frames(predictor: Predictor, folder: Path) -> None:
+    video = predictor.encode(VIDEO, num_clips=3, num_frames=2)
+    expected = straight(folder, frames_of(VIDEO, video.times.flatten()), TEXTS).reshape(3, 2, 2).mean(dim=1)
+    torch.testing.assert_close(predictor.clip_match(video, TEXTS).T, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_model_ranks_choices_and_captions(predictor: Predictor) -> None:
+    video = predictor.encode(VIDEO, num_clips=4)
+    answer = predictor.answer(video, "what is it?", choices=["a car", "red"])
+    assert float(answer.scores.sum()) == pytest.approx(1, abs=1e-5) and answer.clip_logits.shape == (4, 2)
+    match = predictor.match_prediction(video, TEXTS)
+    assert match.answer == TEXTS[int(predictor.match(video, TEXTS).argmax())]
+    assert any("no probability" in told for told in match.notices) == (predictor.model.match_notice != "")
+
+
+def test_an_open_question_needs_choices(predictor: Predictor) -> None:
+    with pytest.raises(ValueError, match=r"has no open-ended answers .*give choices"):
+        predictor.answer(predictor.encode(VIDEO, num_clips=1), "what is it?")
+
+
+def test_a_sweep_pools_the_same_clips(predictor: Predictor) -> None:
+    rows, _ = predictor.sweep(VIDEO, "what is it?", choices=["a car", "red"])
+    assert len(rows) == 15 and {row.answer for row in rows} <= {"a car", "red"}
+
+
+def test_shapley_values_of_clips_sum_to_the_whole(predictor: Predictor) -> None:
+    video = predictor.encode(VIDEO, num_clips=4)
+    found = attribute(predictor, video, TEXTS[0], task="match")
+    assert float(found.values.sum()) == pytest.approx(float(predictor.match(video, TEXTS[:1])), abs=1e-3)
+
+
+def test_shapley_values_of_frames_sum_to_the_clip(predictor: Predictor) -> None:
+    video = predictor.encode(VIDEO, num_clips=2, num_frames=3)
+    found = attribute(predictor, video, TEXTS[0], task="match", method="frame_shapley")
+    torch.testing.assert_close(found.values.sum(dim=1), predictor.clip_match(video, TEXTS[:1])[0], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("method", "told"), [("cell_grad_cam", "reads the layers of ClipBERT"), ("cell_occlusion", "keeps one vector of a frame")])
+def test_what_cannot_be_looked_into_is_said_in_one_line(predictor: Predictor, method: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        attribute(predictor, predictor.encode(VIDEO, num_clips=1), TEXTS[0], task="match", method=method)
+
+
+def test_a_copy_of_the_folder_is_the_same_model(predictor: Predictor, folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    assert Predictor.from_pretrained(f"hf:{tmp_path / 'copy'}", device="cpu").model.fingerprint == predictor.model.fingerprint
+
+
+def test_an_index_finds_its_model_again(predictor: Predictor, tmp_path: Path) -> None:
+    index = VideoIndex.build([VIDEO, GOLDEN / "video_b25.mp4"], predictor, num_clips=2)
+    index.save(tmp_path / "own.index")
+    loaded = VideoIndex.load(tmp_path / "own.index").search(TEXTS[0])
+    expected = {hit.path: hit.score for hit in index.search(TEXTS[0])}
+    assert all(hit.score == pytest.approx(expected[hit.path], abs=0.05) for hit in loaded) and len(loaded) == 2
