@@ -90,7 +90,7 @@ def _check_model(model: PerClipModel, method: str, video: EncodedVideo) -> None:
         others = ", ".join(name for name, about in METHODS.items() if about.level == "clips" or about.any_model)
         raise ValueError(f"{method} reads the layers of ClipBERT, and model {model.name} is another; use one of {others}.")
     if METHODS[method].level == "cells" and model.cells(video.features) is None:
-        raise ValueError(f"model {model.name} keeps one vector of a frame, so no cell can be left out; use frame_shapley or clip_shapley.")
+        raise ValueError(f"model {model.name} has no cells of a frame that could be left out; use frame_shapley or clip_shapley.")
 
 
 def _check_clips(clips: Sequence[int] | None, num_clips: int) -> tuple[int, ...]:

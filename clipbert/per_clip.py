@@ -71,7 +71,7 @@ class PerClipModel(Protocol):
         ...
 
     def cells(self, features: Float[Tensor, "R T h w D"]) -> tuple[int, int] | None:
-        """Rows and columns of the image cells that `score_cells` can leave out; None where a frame is kept as one vector."""
+        """Rows and columns of the image cells that `score_cells` can leave out; None for none."""
         ...
 
     def cell_grid(self, frame_size: tuple[int, int], features: Float[Tensor, "R T h w D"]) -> CellGrid | None:

@@ -86,6 +86,37 @@ def write_blip_answer(folder: Path) -> Path:
     return write_model(folder, model, transformers.BlipImageProcessorPil(size={"height": 32, "width": 32}))
 
 
+class AnsweringConfig(transformers.PreTrainedConfig):
+    model_type = "tests-answering"
+    vocab_size: int = len(WORDS)
+    max_position_embeddings: int = 24
+
+
+class AnsweringModel(transformers.PreTrainedModel):
+    """A model of another package: it answers by mean colour and mean word."""
+
+    config_class = AnsweringConfig
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.words, self.answer = torch.nn.Embedding(config.vocab_size, 3), torch.nn.Linear(6, len(config.id2label))
+        self.post_init()
+
+    def forward(self, input_ids: Any, pixel_values: Any, attention_mask: Any = None, token_type_ids: Any = None) -> Any:
+        seen = attention_mask[..., None]
+        words = (self.words(input_ids) * seen).sum(dim=1) / seen.sum(dim=1)
+        logits = self.answer(torch.cat([pixel_values.mean(dim=(2, 3)), words], dim=1))
+        return transformers.modeling_outputs.SequenceClassifierOutput(logits=logits)
+
+
+def write_answering(folder: Path, names: dict[int, str] = {0: "red", 1: "green"}) -> Path:  # noqa: B006  not changed
+    transformers.AutoConfig.register(AnsweringConfig.model_type, AnsweringConfig, exist_ok=True)
+    transformers.AutoModelForVisualQuestionAnswering.register(AnsweringConfig, AnsweringModel, exist_ok=True)
+    torch.manual_seed(0)
+    config = AnsweringConfig(id2label=names, label2id={name: j for j, name in names.items()})
+    return write_model(folder, AnsweringModel(config), transformers.BlipImageProcessorPil(size={"height": 16, "width": 16}))
+
+
 DUAL_ENCODERS = {"clip": write_clip, "siglip": write_siglip, "siglip2": write_siglip2}
 CROSS_ENCODERS = {"vilt-qa": write_vilt_qa, "vilt-match": write_vilt_match, "blip-match": write_blip_match, "blip-answer": write_blip_answer}
-WRITERS = DUAL_ENCODERS | CROSS_ENCODERS
+WRITERS = DUAL_ENCODERS | CROSS_ENCODERS | {"answering": write_answering}

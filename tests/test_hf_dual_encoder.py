@@ -87,7 +87,7 @@ def test_shapley_values_of_frames_sum_to_the_clip(predictor: Predictor) -> None:
     torch.testing.assert_close(found.values.sum(dim=1), predictor.clip_match(video, TEXTS[:1])[0], atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("method", "told"), [("cell_grad_cam", "reads the layers of ClipBERT"), ("cell_occlusion", "keeps one vector of a frame")])
+@pytest.mark.parametrize(("method", "told"), [("cell_grad_cam", "reads the layers of ClipBERT"), ("cell_occlusion", "has no cells of a frame")])
 def test_what_cannot_be_looked_into_is_said_in_one_line(predictor: Predictor, method: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         attribute(predictor, predictor.encode(VIDEO, num_clips=1), TEXTS[0], task="match", method=method)

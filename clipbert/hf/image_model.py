@@ -58,7 +58,7 @@ class ImageModel:
         raise NotImplementedError
 
     def cells(self, features: Float[Tensor, "R T h w D"]) -> tuple[int, int] | None:
-        """Rows and columns of the image cells that can be left out; None where a frame is kept as one vector."""
+        """Rows and columns of the image cells that can be left out; None for none."""
         return None
 
     def labels(self, head: str) -> tuple[str, ...]:
