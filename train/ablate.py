@@ -166,11 +166,11 @@ def alone(folder: Path) -> Iterator[bool]:
             yield True
 
 
-def ablate(runs: Sequence[Run], todo: Sequence[Run], settings: AblationSettings, out: Path, caller: Caller) -> list[str]:
-    """Do what is left of `todo`, adding a row each to `out`; a line on each run that came to nothing."""
+def ablate(runs: Sequence[Run], left: Sequence[Run], settings: AblationSettings, out: Path, caller: Caller) -> list[str]:
+    """Do what is `left` of all `runs`, unless another process has by then, adding a row each to `out`; a line on each that came to nothing."""
     problems = []
-    for number, run in enumerate(todo, 1):
-        about = f"run {number} of {len(todo)}, {ablation_list.title(run)}, seed {run.seed}"
+    for number, run in enumerate(left, 1):
+        about = f"run {number} of {len(left)}, {ablation_list.title(run)}, seed {run.seed}"
         if missing := run.missing():
             problems.append(f"{about}: there is no {missing[0]}")
             continue
@@ -209,7 +209,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.list:
             print("\n".join(ablation_list.lines(todo, done, settings)))
             return 0
-        problems = ablate(runs, todo, settings, args.out, Caller(tuple(shlex.split(args.launcher))))
+        left = [run for run in todo if not any(ablation_list.is_of(row, run) for row in done)]
+        problems = ablate(runs, left, settings, args.out, Caller(tuple(shlex.split(args.launcher))))
     except (ValueError, OSError) as error:
         print(f"ablate: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
