@@ -53,7 +53,7 @@ data/synthetic/README.md: $(READY)
 	$(BIN)/python -m clipbert data synthetic data/synthetic --num-videos 1624 --seed 1
 
 notebooks: $(READY)
-	cd notebooks && for source in *.py; do ../$(BIN)/jupytext --to ipynb --execute "$$source" || exit 1; done
+	$(BIN)/python notebooks
 
 lock: $(READY)
 	{ sed -n 1p requirements.lock; $(BIN)/pip freeze --exclude-editable | grep -v '^clipbert' | sed -E 's/^torch==.*/torch==2.13.0/; s/^(decord==.*)$$/\1 ; platform_machine == "x86_64" or platform_machine == "AMD64"/'; } > requirements.lock.new

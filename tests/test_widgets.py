@@ -166,14 +166,15 @@ def test_what_is_shown_stays_in_the_notebook_without_a_kernel(explorer: Explorer
 
     displayed, handles = [], []
 
-    def display(shown: Any, display_id: bool = False) -> Handle | None:
+    def display(shown: Any, display_id: bool = False, raw: bool = False) -> Handle | None:
         displayed.append(shown)
         handles.append(Handle())
         return handles[-1] if display_id else None
 
     monkeypatch.setattr(widgets, "display", display)
     explorer._ipython_display_()
-    assert [type(shown).__name__ for shown in displayed] == ["VBox", "Image", "HTML"]
+    assert "application/vnd.jupyter.widget-view+json" in displayed[0] and displayed[0]["text/plain"] == widgets.NO_KERNEL
+    assert [type(shown).__name__ for shown in displayed[1:]] == ["Image", "HTML"]
     assert displayed[1].data.startswith(b"\x89PNG") and len(displayed[1].data) < 200_000 and displayed[2].data.count("<tr>") == 1 + 4
     explorer.controls["num_clips"].value = 2
     assert explorer.wait() and handles[2].shown[0].data.count("<tr>") == 1 + 2  # renewed in place

@@ -36,6 +36,7 @@ from clipbert.viz.snapshot import Explained, snapshot, snapshot_rows
 from clipbert.viz.style import plain
 
 DEBOUNCE_SECONDS = 0.3
+NO_KERNEL = "The explorer's controls need a running kernel; below stands what they last showed."
 BUSY, DONE, WRONG = "#9a6700", "#1a7f37", "#cf222e"
 
 
@@ -283,7 +284,8 @@ class Explorer:
 
     def _ipython_display_(self) -> None:
         lines = [widgets.HBox([self.controls[name] for name in row]) for row in ROWS]
-        display(widgets.VBox([*lines, widgets.HBox([self._stop, self._save, self._open]), self._state]))
+        box = widgets.VBox([*lines, widgets.HBox([self._stop, self._save, self._open]), self._state])
+        display(box._repr_mimebundle_() | {"text/plain": NO_KERNEL}, raw=True)
         picture, table = self._shown()
         shown = display(picture, display_id=True), display(table, display_id=True)
         assert shown[0] is not None and shown[1] is not None
