@@ -1,5 +1,6 @@
 """Below the clips: the frames of the clip that was clicked, then the cells of the frame that was clicked and the words of the question."""
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -48,31 +49,31 @@ class InsidePanel:
             *(part for level in self.levels.values() for part in level.outputs),
         ]
 
-    def wire(self, clicked: Any, fresh: gr.State, tested_level: gr.Radio) -> None:
-        """`clicked` is the event of a clip's bar; `fresh` changes when another score is explained; `tested_level` follows what is open."""
+    def wire(self, fresh: gr.State, tested_level: gr.Radio) -> None:
+        """`fresh` changes when another clip or frame is opened or another score explained; `tested_level` follows what is open."""
         choosers = [chooser for level in self.levels.values() for chooser in level.choosers]
         changed = [chooser.input for chooser in choosers]
-        self.tested_level = tested_level
+        self.fresh, self.tested_level = fresh, tested_level
         for level in self.levels.values():
             level.wire_settings(self.shared, self.notice)
         # one event for all, so that of many quick clicks the last is what remains
         self.shared.on(
-            [clicked, self.frames.view.click, fresh.change, *changed], self.look, choosers, [*self.outputs, tested_level], notice=self.notice,
+            [fresh.change, *changed], self.look, choosers, [*self.outputs, tested_level], notice=self.notice,
             concurrency_id="model", show_progress="hidden", trigger_mode="always_last",
         )  # fmt: skip
-        self.shared.on(self.frames.view.click, self.seek, outputs=[self.shared.player], notice=self.notice, queue=False, show_progress="hidden")
+        opens = [self.shared.player, fresh]
+        self.shared.on(self.frames.view.click, self.open_frame, outputs=opens, notice=self.notice, show_progress="hidden")
 
-    def seek(self, session: Session, event: Any) -> Updates:
+    def open_frame(self, session: Session, event: Any) -> Updates:
         place = opened(session)
         if place.clip is None:
             return {}
-        go_to(place, event)
-        return self.shared.seek(float(explained(session).video.times[place.clip, int(event.frame)]))
+        place.frame = int(event.frame)
+        return self.shared.seek(float(explained(session).video.times[place.clip, place.frame])) | fired(self.fresh)
 
-    def look(self, session: Session, *how: Any, event: Any) -> Iterator[Updates]:
-        """The open clip and frame, after a click those that were clicked; each level as soon as it is known."""
+    def look(self, session: Session, *how: Any) -> Iterator[Updates]:
+        """The open clip and frame, each level as soon as it is known."""
         shown, place = session.results.get("attribution"), opened(session)
-        go_to(place, event)
         if shown is None or place.clip is None:
             yield self.cleared()
             return
@@ -144,13 +145,9 @@ class InsidePanel:
         return updates
 
 
-def go_to(place: Opened, event: Any) -> None:
-    """What a click on a clip or on a frame opens; any other event opens nothing."""
-    clicked = event._data if isinstance(event._data, dict) else {}
-    if "clip" in clicked:
-        place.clip, place.frame, place.looks = int(clicked["clip"]), None, {}
-    elif "frame" in clicked:
-        place.frame = int(clicked["frame"])
+def fired(state: gr.State) -> Updates:
+    """The update that fires the state's `change`."""
+    return {state: f"{time.time_ns()}"}
 
 
 def _about(found: "Attribution") -> str:

@@ -1,6 +1,5 @@
 """Attribution: which clips, frames, cells and words moved the score of an answer, and whether to believe it."""
 
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +9,7 @@ from app.asking import CHOICE, Question
 from app.attribution.explained import CLIPS, FITS, WHY, WHY_NOT, Explained, Look, Score, explained, opened, standing_of
 from app.attribution.exports import LEFT_OUT, clips_chart
 from app.attribution.faithfulness_panel import FaithfulnessPanel
-from app.attribution.inside_panel import InsidePanel, go_to
+from app.attribution.inside_panel import InsidePanel, fired
 from app.attribution.level import Level, heading_html
 from app.attribution.lines import standing_html
 from app.clip_bars import CLICK_CLIP, bars_html
@@ -92,10 +91,10 @@ class _Explaining:
         on(shared.answer.click, self.why_not_asked, how, [shared.tabs, asked.kind, asked.text, asked.choices, *everything],
            notice=self.notice, concurrency_id="model", show_progress="minimal", show_progress_on=[self.standing])  # fmt: skip
         on(asked.kind.input, self.choose_kind, [asked.kind], [asked.choices, *everything], **quiet)
-        on(self.clips.view.click, self.seek, outputs=[shared.player], notice=self.notice, queue=False, show_progress="hidden")
+        on(self.clips.view.click, self.open_clip, outputs=[shared.player, self.fresh], notice=self.notice, show_progress="hidden")
         shared.when_video_changes(self.other_video, outputs=everything, notice=self.notice)
         levels = {CLIPS: self.clips, **self.inside.levels}
-        self.inside.wire(self.clips.view.click, self.fresh, self.faithfulness.level)
+        self.inside.wire(self.fresh, self.faithfulness.level)
         self.faithfulness.wire({name: level.lines for name, level in levels.items()}, levels)
 
     def explain(
@@ -171,7 +170,7 @@ class _Explaining:
             self.clips.view: bars_html(chart, by_value=sorted_how == BY_VALUE, notices=shown.video.notices, selected=place.clip),
             self.clips.lines: self.clips.lines_html(shown, look, found),
             self.clips.table: to_table(chart.rows, caption=f"{chart.title}. {chart.subtitle}"),
-            **self.faithfulness.cleared(), **({self.fresh: f"{time.time_ns()}"} if place.clip is not None else {}),
+            **self.faithfulness.cleared(), **(fired(self.fresh) if place.clip is not None else {}),
         }  # fmt: skip
 
     def choose_kind(self, session: Session, what: str) -> Updates:
@@ -180,9 +179,10 @@ class _Explaining:
         shown = {self.asked.choices: gr.Textbox(visible=what != FITS)}
         return shown | {target: gr.Dropdown(visible=what != FITS), versus: gr.Dropdown(visible=what == WHY_NOT), **self.cleared()}
 
-    def seek(self, session: Session, event: Any) -> Updates:
-        go_to(opened(session), event)  # at once, whatever is still being shown
-        return self.shared.seek(float(explained(session).clips[int(event.clip)].start))
+    def open_clip(self, session: Session, event: Any) -> Updates:
+        place = opened(session)
+        place.clip, place.frame, place.looks = int(event.clip), None, {}
+        return self.shared.seek(float(explained(session).clips[place.clip].start)) | fired(self.fresh)
 
     def other_video(self, session: Session) -> Updates:
         return {**dict.fromkeys(self.asked.answers, gr.Dropdown(choices=[], value=None)), **self.cleared()}
