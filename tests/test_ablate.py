@@ -155,6 +155,7 @@ def test_the_list_tells_what_is_done_and_how_long_the_rest_takes(
     row = {"run": one.name, "seed": 1, "scale": "six videos", "settings": one.content, "updates": 3, "seconds": 60.0, "evaluation_seconds": 10.0}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
     assert ablation_list.estimate(two, [row]) == 130.0  # twice the frames, one evaluation
+    assert ablation_list.estimate(two, [row | {"settings": {}}]) is None  # of another recipe
     assert run(path, "--list") == 0
     out = capsys.readouterr().out
     assert "done, 70 s" in out and "missing, about 2 min" in out and "1 of 2 runs done; the missing that can run need about 2 min" in out

@@ -40,21 +40,21 @@ def lines(runs: Sequence[Run], done: Sequence[Row], settings: AblationSettings) 
 
 
 def estimate(run: Run, done: Sequence[Row]) -> float | None:
-    """Seconds that a run will take, less what it has done: as another seed took, else as the run nearest in frames, in proportion to them.
+    """Seconds that a run will take, less what it has done: as another seed took, else as the run of its recipe nearest in pixels, in proportion.
 
     None where nothing of the kind was measured.
     """
-    rows = [row for row in done if bool(row["updates"]) == bool(run.recipe)]
+    rows = [row for row in done if row["settings"].get("train") == run.content.get("train")]  # of the same recipe, or only read like it
     same = [row for row in rows if row["run"] == run.name]
     if same:
-        per_update, evaluation = _mean(same, "seconds"), _mean(same, "evaluation_seconds")
+        training, evaluation = _mean(same, "seconds"), _mean(same, "evaluation_seconds")
     elif rows:
         work = _work(run.content)
         near = min(rows, key=lambda row: abs(math.log(_work(row["settings"]) / work)))
-        per_update, evaluation = near["seconds"] * work / _work(near["settings"]), near["evaluation_seconds"]
+        training, evaluation = near["seconds"] * work / _work(near["settings"]), near["evaluation_seconds"]
     else:
         return None
-    return per_update * (1 - _part_done(run)) + evaluation
+    return training * (1 - _part_done(run)) + evaluation
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:
