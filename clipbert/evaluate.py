@@ -22,7 +22,7 @@ from clipbert.data.rows import Example
 from clipbert.data.video_store import VideoStore
 from clipbert.metrics import accuracy, accuracy_by_type, mean_squared_error, retrieval_metrics
 from clipbert.predict import Predictor
-from clipbert.tasks import count_of
+from clipbert.tasks import count_of, match_log_odds
 from clipbert.types import EncodedVideo
 
 EVALUATED = ("qa", "vqa", "multiple_choice", "retrieval", "count")
@@ -117,7 +117,8 @@ def _score_answers(predictor: Predictor, video: EncodedVideo, group: Sequence[Ex
 
 def _score_captions(predictor: Predictor, video: EncodedVideo, group: Sequence[Example], captions: Sequence[str]) -> dict[str, list[Tensor]]:
     """Match log-odds of one video with every caption of the set, under each aggregation."""
-    return {how: [predictor.match(video, captions, aggregation=how)] for how in AGGREGATIONS}
+    heads = [(predictor.model.match_weight(head), predictor.pair_logits(video.features, captions, head)) for head in predictor.match_heads()]
+    return {how: [torch.stack([weight * match_log_odds(logits, how) for weight, logits in heads]).sum(dim=0)] for how in AGGREGATIONS}
 
 
 def _score_counts(predictor: Predictor, video: EncodedVideo, group: Sequence[Example], captions: Sequence[str]) -> dict[str, list[int]]:

@@ -1,5 +1,6 @@
 """The heads that turn what the trunk knows of a clip and a text into logits; `make_head` builds the one that a configuration names."""
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -10,7 +11,9 @@ from torch.nn import functional as F
 
 from clipbert.backbone import TemporalFusion
 from clipbert.config import ClipBertConfig, HeadConfig
-from clipbert.transformer import FusedInput, FusionTransformer, Shown
+from clipbert.transformer import ALL, FusedInput, FusionTransformer, Shown
+
+Texts = tuple[Tensor, Tensor]  # input_ids int64[M, L], attention_mask bool[M, L]
 
 
 @runtime_checkable
@@ -22,8 +25,11 @@ class Trunk(Protocol):
 
     def fuse(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor, video_index: Tensor, shown: Shown) -> FusedInput: ...
 
+    def pooled_pairs(self, features: Tensor, texts: Sequence[Texts]) -> list[Tensor]: ...
+
 
 def make_head(config: ClipBertConfig, head: HeadConfig) -> nn.Module:
+    """`forward` reads each text with its own video's clips; `pairs` every text with every clip of a gallery."""
     if head.kind == "contrastive":
         return ContrastiveHead(config)
     if head.kind == "regression":
@@ -51,6 +57,13 @@ class MLPHead(nn.Module):
         if self.pooled_path is not None:
             logits = logits + self.pooled_path(trunk, features, input_ids, attention_mask, video_index, shown)
         return logits
+
+    def pairs(self, trunk: Trunk, features: Float[Tensor, "C T h w D"], texts: Sequence[Texts]) -> Float[Tensor, "M C J"]:
+        logits = [self.mlp(pooled) for pooled in trunk.pooled_pairs(features, texts)]
+        if self.pooled_path is not None:
+            logits = [some + self.pooled_path(trunk, features[None], *batch, torch.zeros_like(batch[0][:, 0]), ALL)
+                      for some, batch in zip(logits, texts, strict=True)]  # fmt: skip
+        return torch.cat(logits)
 
 
 def _mean_cell(grid: Float[Tensor, "B N h w D"], cell_mask: Bool[Tensor, "B N h w"] | None) -> Float[Tensor, "B N D"]:
@@ -95,6 +108,10 @@ class ContrastiveHead(nn.Module):
         similarity = torch.einsum("mnd,md->mn", visual, text)
         return (self.log_scale.exp() * similarity + self.offset)[..., None]
 
+    def pairs(self, trunk: Trunk, features: Float[Tensor, "C T h w D"], texts: Sequence[Texts]) -> Float[Tensor, "M C 1"]:
+        vectors = torch.cat([self.embed_texts(trunk, *batch) for batch in texts])
+        return (self.log_scale.exp() * vectors @ self.embed_clips(trunk, features[None])[0].T + self.offset)[..., None]
+
     def embed_clips(
         self, trunk: Trunk, features: Float[Tensor, "B N T h w D"], cell_mask: Bool[Tensor, "B N h w"] | None = None
     ) -> Float[Tensor, "B N D"]:
@@ -136,6 +153,9 @@ class RegressionHead(nn.Module):
     def forward(self, trunk: Trunk, features: Tensor, input_ids: Tensor, attention_mask: Tensor, video_index: Tensor, shown: Shown) -> Tensor:
         fused = trunk.fuse(features, input_ids, attention_mask, video_index, shown)
         return rearrange(self.mlp(trunk.fusion.pooled(fused.tokens, fused.mask)), "(m n) j -> m n j", n=fused.num_clips)
+
+    def pairs(self, trunk: Trunk, features: Float[Tensor, "C T h w D"], texts: Sequence[Texts]) -> Float[Tensor, "M C 1"]:
+        return torch.cat([self.mlp(pooled.flatten(0, 1)).unflatten(0, pooled.shape[:2]) for pooled in trunk.pooled_pairs(features, texts)])
 
 
 class MaskedWordHead(nn.Module):

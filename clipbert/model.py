@@ -4,6 +4,7 @@ Every clip of a video is read independently with the same text; `forward`
 returns each clip's opinion and never pools them (`clipbert.aggregation` does).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from transformers.modeling_outputs import ModelOutput
 
 from clipbert.backbone import GridBackbone, TemporalFusion
 from clipbert.config import ClipBertConfig
-from clipbert.heads import ContrastiveHead, MaskedWordHead, Projection, WordMean, make_head
+from clipbert.heads import ContrastiveHead, MaskedWordHead, Projection, Texts, WordMean, make_head
 from clipbert.resnet import ConvNorm, FrozenBatchNorm, ResNet50
 from clipbert.transformer import ALL, FusedInput, FusionTransformer, Shown
 
@@ -119,6 +120,13 @@ class ClipBertModel(ClipBertPreTrainedModel):
         tokens = rearrange(torch.cat([text, visual], dim=2), "m n s d -> (m n) s d")
         return FusedInput(tokens, rearrange(mask, "m n s -> (m n) s"), n)
 
+    def pooled_pairs(self, features: Float[Tensor, "C T h w D"], texts: Sequence[Texts]) -> list[Float[Tensor, "M C D"]]:
+        """The pooled [CLS] state of every text of each batch with every clip, for inference: clips are embedded once for all batches."""
+        visual = self.fusion.visual(self.temporal_fusion(features[None]))[0]  # [C, P, D]
+        clips = self.fusion.side(visual, torch.ones(visual.shape[:2], dtype=torch.bool, device=visual.device))
+        sides = (self.fusion.side(self.fusion.text(ids), mask.bool()) for ids, mask in texts)
+        return [self.fusion.pooled_pairs(side, clips) for side in sides]
+
     def _random_cells(self, num_cells: int) -> Tensor | None:
         """A sorted random subset, the same for the whole batch: pixel random sampling of image-text pre-training."""
         keep = self.config.pixel_random_sampling_size
@@ -218,6 +226,10 @@ class ClipBertForSequenceClassification(ClipBertPreTrainedModel):
         trunk, name = self.clipbert, self.config.head_name(head)
         video_index = default_video_index(video_index, num_texts=len(input_ids), num_videos=len(features), device=input_ids.device)
         return self.heads[name](trunk, features, input_ids, attention_mask.bool(), video_index, shown)
+
+    def score_pairs(self, features: Float[Tensor, "C T h w D"], texts: Sequence[Texts], head: str | None = None) -> Float[Tensor, "M C J"]:
+        """`score` of every text, which come in batches of like length, with every clip, whatever videos the clips are of."""
+        return self.heads[self.config.head_name(head)].pairs(self.clipbert, features, texts)  # pyright: ignore[reportCallIssue]
 
 
 def register() -> None:

@@ -1,6 +1,8 @@
 """What `Predictor` needs of a model, and ClipBERT behind it.
 
-Two calls: frames to features, and features with texts to clip logits; the rest says what those mean.
+Two calls: frames to features, and features with texts to clip logits; the rest
+says what those mean.  A contrastive head has two more: vectors of clips and of
+texts, so that a gallery is scored by a matrix product.
 """
 
 import hashlib
@@ -15,12 +17,14 @@ from torch import Tensor
 
 from clipbert.cell_grid import CellGrid
 from clipbert.config import check_known
+from clipbert.heads import ContrastiveHead, Texts
 from clipbert.model import ClipBertForSequenceClassification
 from clipbert.processing import ClipBertProcessor, TextPieces, resize_and_pad, resized, shape_notice
 from clipbert.tasks import question_and_option
 from clipbert.transformer import Shown
 
 ROWS_AT_ONCE = 256  # (text, clip) pairs in one forward pass
+TEXTS_AT_ONCE = 16  # of like length, so that little is padded
 
 
 @runtime_checkable
@@ -43,7 +47,19 @@ class PerClipModel(Protocol):
         ...
 
     def score(self, features: Float[Tensor, "N T h w D"], texts: Sequence[str], head: str) -> Float[Tensor, "M N J"]:
-        """Each clip's logits for each text."""
+        """Each clip's logits for each text; the clips may be of several videos."""
+        ...
+
+    def clip_vectors(self, features: Float[Tensor, "N T h w D"], head: str) -> Float[Tensor, "N V"]:
+        """Unit vectors of clips, of a contrastive head: its `score` is scale * <text, clip> + offset."""
+        ...
+
+    def text_vectors(self, texts: Sequence[str], head: str) -> Float[Tensor, "M V"]:
+        """Unit vectors of texts, of a contrastive head."""
+        ...
+
+    def vector_scale(self, head: str) -> tuple[float, float]:
+        """Scale and offset that make a contrastive head's log-odds of an inner product."""
         ...
 
     def labels(self, head: str) -> tuple[str, ...]:
@@ -115,21 +131,41 @@ class ClipBertPerClip:
 
     @torch.inference_mode()
     def score(self, features: Float[Tensor, "N T h w D"], texts: Sequence[str], head: str) -> Float[Tensor, "M N J"]:
-        clips_at_once = min(len(features), ROWS_AT_ONCE)
-        texts_at_once = max(1, ROWS_AT_ONCE // clips_at_once)
-        order = sorted(range(len(texts)), key=lambda m: len(texts[m]))  # texts of like length share a batch, so little is padded
-        rows: dict[int, Tensor] = {}
-        for first in range(0, len(order), texts_at_once):
-            some = order[first : first + texts_at_once]
-            input_ids, attention_mask = (x.to(self.device) for x in self.processor.texts([texts[m] for m in some]))
-            index = torch.zeros(len(some), dtype=torch.int64, device=self.device)
-            with self._precision():
-                parts = [
-                    self.model.score(part.to(self.device)[None], input_ids, attention_mask, index, head).float()
-                    for part in features.split(clips_at_once)
-                ]
-            rows |= dict(zip(some, torch.cat(parts, dim=1).cpu() / self.model.config.head(head).temperature, strict=True))
-        return torch.stack([rows[m] for m in range(len(texts))])
+        clips_at_once = max(1, ROWS_AT_ONCE // min(len(texts), TEXTS_AT_ONCE))
+        batches, order = self._batches(texts, max(1, ROWS_AT_ONCE // min(len(features), clips_at_once)))
+        with self._precision():
+            parts = [self.model.score_pairs(part.to(self.device), batches, head).float().cpu() for part in features.split(clips_at_once)]
+        return torch.cat(parts, dim=1)[order.argsort()] / self.model.config.head(head).temperature
+
+    def _batches(self, texts: Sequence[str], size: int) -> tuple[list[Texts], Tensor]:
+        """The texts, shortest first, in batches padded to their own longest, and the order that they are in."""
+        input_ids, attention_mask = self.processor.texts(texts)
+        order = attention_mask.sum(dim=1).argsort(stable=True)
+        batches = []
+        for some in order.split(size):
+            longest = int(attention_mask[some].sum(dim=1).max())
+            batches.append((input_ids[some, :longest].to(self.device), attention_mask[some, :longest].to(self.device)))
+        return batches, order
+
+    @torch.inference_mode()
+    def clip_vectors(self, features: Float[Tensor, "N T h w D"], head: str) -> Float[Tensor, "N V"]:
+        parts = [self._contrastive(head).embed_clips(self.model.clipbert, part.to(self.device)[None])[0] for part in features.split(ROWS_AT_ONCE)]
+        return torch.cat(parts).float().cpu()
+
+    @torch.inference_mode()
+    def text_vectors(self, texts: Sequence[str], head: str) -> Float[Tensor, "M V"]:
+        batches, order = self._batches(texts, ROWS_AT_ONCE)
+        return torch.cat([self._contrastive(head).embed_texts(self.model.clipbert, *batch) for batch in batches]).float().cpu()[order.argsort()]
+
+    def vector_scale(self, head: str) -> tuple[float, float]:
+        found, temperature = self._contrastive(head), self.model.config.head(head).temperature
+        return float(found.log_scale.detach().exp()) / temperature, float(found.offset.detach()) / temperature
+
+    def _contrastive(self, head: str) -> ContrastiveHead:
+        found = self.model.heads[head]
+        if not isinstance(found, ContrastiveHead):
+            raise ValueError(f"head {head} is no contrastive head; only these have vectors.")
+        return found
 
     def labels(self, head: str) -> tuple[str, ...]:
         settings = self.model.config.head(head)

@@ -96,13 +96,17 @@ class Predictor(VideoEncoder):
             if len(known) < len(keys):
                 lacking.setdefault(tuple(n for n in range(len(keys)) if n not in known), []).append(text)
         for clips, some in lacking.items():
-            scores = self.clips_in_parts.run(lambda part, some=some: self.model.score(part, some, head), video.features[list(clips)], dim=1)
+            scores = self.pair_logits(video.features[list(clips)], some, head)
             for text, rows in zip(some, scores, strict=True):
                 for n, value in zip(clips, rows, strict=True):
                     found[text, n] = value.clone()
                     if keys[n]:
                         self.logits.put((keys[n], head, text), found[text, n])
         return torch.stack([torch.stack([found[text, n] for n in range(len(keys))]) for text in texts])
+
+    def pair_logits(self, features: Float[Tensor, "N T h w D"], texts: Sequence[str], head: str) -> Float[Tensor, "M N J"]:
+        """Logits of every text with every clip, whatever videos the clips are of; past the cache, which a gallery would only flush."""
+        return self.clips_in_parts.run(lambda part: self.model.score(part, texts, head), features, dim=1)
 
     def answer(
         self, video: EncodedVideo, question: str, *, choices: Sequence[str] | None = None, aggregation: str | None = None, seed: int = 0
@@ -118,7 +122,7 @@ class Predictor(VideoEncoder):
         empty question, fewer than two or repeated choices, or a model that has
         no head for the question.
         """
-        how = self._aggregation(aggregation)
+        how = self.pooling(aggregation)
         candidates, logits = self.candidate_logits(video, question, choices)
         sure_from = self.model.sure_from(self._head("classifier") or "") if choices is None else 0.0
         return self._prediction(video, candidates, logits, how, seed, sure_from, self.notices(video, [question]))
@@ -193,7 +197,7 @@ class Predictor(VideoEncoder):
 
         Heads of weight 0 are not asked.  Raises ValueError for a model with neither.
         """
-        how = self._aggregation(aggregation)
+        how = self.pooling(aggregation)
         return {part.head: part.log_odds(how) for part in self.match_logits(video, [require_text(text, "text") for text in texts])}
 
     def match_logits(self, video: EncodedVideo, texts: Sequence[str]) -> list[MatchPart]:
@@ -206,7 +210,7 @@ class Predictor(VideoEncoder):
         `contribution` is each clip's Shapley value for the best text's match
         log-odds, which are 0 for no clips.  Raises ValueError like `match`.
         """
-        how = self._aggregation(aggregation)
+        how = self.pooling(aggregation)
         log_odds = self.match(video, texts, aggregation=how)
         best = texts[int(log_odds.argmax())]
         return Prediction(
@@ -228,13 +232,18 @@ class Predictor(VideoEncoder):
         candidates = next(iter(asked.values()))[0]
         return sweep_rows({size: logits for size, (_, logits) in asked.items()}, candidates), note
 
-    def _aggregation(self, aggregation: str | None) -> str:
+    def pooling(self, aggregation: str | None) -> str:
+        """The aggregation asked for, or the model's own.  Raises ValueError for an unknown one."""
         how = aggregation or self.sampling.aggregation
         check_known("aggregation", how, AGGREGATIONS)
         return how
 
     def _head(self, kind: str) -> str | None:
         return next((name for name, k in self.model.heads.items() if k == kind), None)
+
+    def vector_head(self) -> str | None:
+        """The contrastive head, whose vectors of clips and texts make a gallery a matrix product; None for a model without."""
+        return self._head("contrastive")
 
     def match_heads(self) -> list[str]:
         """The heads whose log-odds make the match score; raises ValueError if the model has none."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -34,6 +35,23 @@ class Shown:
 
 
 ALL = Shown()
+
+
+@dataclass(frozen=True)
+class Side:
+    """Texts, or clips, as the first layer projects them: before attention the two do not meet, so all pairs share it."""
+
+    tokens: Tensor  # float[R, S, D]
+    mask: Tensor  # bool[R, S]
+    query: Tensor  # float[R, S, D]
+    key: Tensor  # float[R, S, D]
+    value: Tensor  # float[R, S, D]
+
+
+def paired(texts: Float[Tensor, "M L *d"] | Bool[Tensor, "M L"], clips: Float[Tensor, "C P *d"] | Bool[Tensor, "C P"]) -> Tensor:
+    """Every text followed by every clip: M * C rows, text by text."""
+    m, c = len(texts), len(clips)
+    return torch.cat([texts.repeat_interleave(c, dim=0), clips.repeat(m, *(1 for _ in clips.shape[1:]))], dim=1)
 
 
 class TextEmbedding(nn.Module):
@@ -105,9 +123,17 @@ class Layer(nn.Module):
     def forward(self, x: Float[Tensor, "R S D"], mask: Bool[Tensor, "R S"], queries: slice = slice(None)) -> Float[Tensor, "R Q D"]:
         """New states of the positions in `queries`; all positions serve as keys."""
         q, k, v = self._project(x, queries)
-        dropout = self.attention_dropout if self.training else 0.0
-        context = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :], dropout_p=dropout)
-        return self._finish(x[:, queries], context)
+        return self._attend(x[:, queries], q, k, v, mask)
+
+    def side(self, tokens: Float[Tensor, "R S D"], mask: Bool[Tensor, "R S"]) -> Side:
+        """Texts, or clips, projected on their own, for `pairs`."""
+        return Side(tokens, mask, self.query(tokens), self.key(tokens), self.value(tokens))
+
+    def pairs(self, texts: Side, clips: Side, queries: slice = slice(None)) -> Float[Tensor, "R Q D"]:
+        """`forward` of every text with every clip, R = M * C, each side projected once."""
+        x, q, k, v = (paired(getattr(texts, name), getattr(clips, name)) for name in ("tokens", "query", "key", "value"))
+        q, k, v = (rearrange(y, "r s (heads d) -> r heads s d", heads=self.num_heads) for y in (q[:, queries], k, v))
+        return self._attend(x[:, queries], q, k, v, paired(texts.mask, clips.mask))
 
     def explicit(self, x: Float[Tensor, "R S D"], mask: Bool[Tensor, "R S"]) -> tuple[Float[Tensor, "R S D"], Float[Tensor, "R heads S S"]]:
         """The same states by softmax(q k) v, with the attention probabilities."""
@@ -116,6 +142,10 @@ class Layer(nn.Module):
         attention = scores.masked_fill(~mask[:, None, None, :], float("-inf")).softmax(dim=-1)
         context = F.dropout(attention, self.attention_dropout, self.training) @ v
         return self._finish(x, context), attention
+
+    def _attend(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        dropout = self.attention_dropout if self.training else 0.0
+        return self._finish(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :], dropout_p=dropout))
 
     def _project(self, x: Tensor, queries: slice) -> tuple[Tensor, Tensor, Tensor]:
         def split(y: Tensor) -> Tensor:
@@ -155,6 +185,22 @@ class FusionTransformer(nn.Module):
             x = layer(x, mask)
         x = self.layers[-1](x, mask, slice(0, 1))
         return self.pool(x)
+
+    def side(self, tokens: Float[Tensor, "R S D"], mask: Bool[Tensor, "R S"]) -> Side:
+        """Embedded texts, or clips, made ready for `pooled_pairs`."""
+        return self.layers[0].side(tokens, mask)  # pyright: ignore[reportCallIssue]
+
+    def pooled_pairs(self, texts: Side, clips: Side) -> Float[Tensor, "M C D"]:
+        """`pooled` of every text with every clip."""
+        first: Any = self.layers[0]
+        if len(self.layers) == 1:
+            x = first.pairs(texts, clips, slice(0, 1))
+        else:
+            mask, x = paired(texts.mask, clips.mask), first.pairs(texts, clips)
+            for layer in self.layers[1:-1]:
+                x = layer(x, mask)
+            x = self.layers[-1](x, mask, slice(0, 1))
+        return rearrange(self.pool(x), "(m c) d -> m c d", m=len(texts.tokens))
 
     def pool(self, x: Float[Tensor, "R S D"]) -> Float[Tensor, "R D"]:
         return torch.tanh(self.pooler(x[:, 0]))
