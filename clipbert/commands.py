@@ -134,19 +134,21 @@ def index_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="a folder with videos, in it or below")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="the index to write")
     parser.add_argument("--num-clips", type=int, default=4, metavar="N", help="clips per video, 1 to 256 (default 4)")
+    parser.add_argument("--store", default="float16", metavar="S", help="features on disk: float16 (default), or int8 in half the space")
 
 
 def index(args: argparse.Namespace) -> Command:
-    from clipbert.index_file import check_index_file, videos_below
+    from clipbert.index_entry import videos_below
+    from clipbert.index_file import check_index_file
     from clipbert.retrieval import VideoIndex
 
     check_index_file(args.out)
     videos_below(args.folder)
     built = VideoIndex.build(
-        args.folder, load_predictor(args), progress=show_progress, **given(args, "num_clips", "num_frames", "fps", "policy", "seed")
-    )
-    built.save(args.out)
-    partial = {path: list(entry.video.notices) for path, entry in built.entries.items() if entry.video.notices}
+        args.folder, load_predictor(args), progress=show_progress, file=args.out, store=args.store,
+        **given(args, "num_clips", "num_frames", "fps", "policy", "seed"),
+    )  # fmt: skip
+    partial = {path: list(notices) for path in built.entries if (notices := built.entries.notices(path))}
     return {
         "out": str(args.out), "model": built.model["name"], "videos": len(built), "bytes": built.num_bytes, "settings": built.settings,
         "partial": partial, **asdict(built.report),
@@ -158,17 +160,22 @@ def search_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", help="what the video should show")
     parser.add_argument("-k", "--top-k", type=int, default=10, metavar="K", help="hits to show (default 10)")
     parser.add_argument("--aggregate", metavar="G", help="mean, max or lse (default: the model's own)")
+    parser.add_argument("--cascade", metavar="C", help="find candidates by vectors or by one-clip, and read these alone (default: read every video)")
+    parser.add_argument("--shortlist", type=int, metavar="K", help="candidates of a cascade (default 64)")
 
 
 def search(args: argparse.Namespace) -> Command:
-    from clipbert.retrieval import VideoIndex
+    from clipbert.retrieval import SHORTLIST, VideoIndex
     from clipbert.tasks import require_text
 
     query = require_text(args.query, "query")
+    if args.shortlist is not None and args.cascade is None:
+        raise ValueError("--shortlist is the number of candidates of a cascade; give --cascade vectors or one-clip too.")
     gallery = VideoIndex.load(args.index)
     quiet_loading()
-    hits = gallery.search(query, top_k=args.top_k, aggregation=args.aggregate)
-    return search_result(gallery, query, hits), show.search
+    hits = gallery.search(query, top_k=args.top_k, aggregation=args.aggregate, cascade=args.cascade, **given(args, "shortlist"))
+    how = {"cascade": args.cascade, "shortlist": args.shortlist or SHORTLIST} if args.cascade else {}
+    return search_result(gallery, query, hits) | how, show.search
 
 
 def tables_options(parser: argparse.ArgumentParser) -> None:

@@ -1,106 +1,124 @@
-"""The file of a video index: one safetensors file, features as float16, the rest as JSON in its header; and what goes into one."""
+"""The file of a video index, which grows: segments of videos are appended, and a crash at any moment leaves the last commit whole.
+
+    MAGIC | two slots | blocks of a segment | root | blocks of a segment | root | ...
+
+A commit appends blocks and a new root (JSON: where blocks lie, which videos
+were removed), forces them to disk, and only then writes the older of the two
+slots, which point to roots.  A reader takes the newer slot of those whose
+checksums hold.  Nothing that a slot points to is ever overwritten.
+"""
 
 import json
+import mmap
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+import numpy as np
 
-from clipbert.source import content_hash, digest
-from clipbert.types import EncodedVideo
+from clipbert.index_entry import Entry
+from clipbert.index_file_v1 import is_first_format, read_first_format
+from clipbert.index_segment import Entries, Segment, segment_of
 
-SUFFIXES = tuple(".mp4 .m4v .mov .mkv .webm .avi .gif .flv .mpg .mpeg .ts .wmv .3gp .ogv".split())
-FORMAT = "clipbert-index-1"
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: two programs must not write one index at a time
+    fcntl = None
 
-
-@dataclass(frozen=True)
-class Entry:
-    """An indexed file as it was then, with its encoded clips."""
-
-    path: str
-    content: str  # hash
-    size: int
-    modified: int  # nanoseconds
-    video: EncodedVideo
-
-    def state(self) -> str | None:
-        """What became of the file since it was indexed; None if it is the same."""
-        try:
-            now = os.stat(self.path)
-            if (now.st_size, now.st_mtime_ns) == (self.size, self.modified) or content_hash(Path(self.path)) == self.content:
-                return None
-        except OSError:
-            return "the file is no longer where it was indexed"
-        return "the file has changed since it was indexed; index it again"
+MAGIC = b"clipbert-index-2\n"
+SLOTS = (512, 1024)
+START, ALIGNMENT = 4096, 64
+SLOT = struct.Struct("<QQQII")  # number of the commit, offset, length and checksum of its root, checksum of these
+SEGMENT_BYTES = 128 << 20
+MOST_SEGMENTS = 4096
+BROKEN = "is no index of clipbert, or is damaged; make one with clipbert index FOLDER -o FILE."
 
 
 @dataclass
-class IndexReport:
-    """What indexing did: nothing is left out without a line here."""
+class IndexFile:
+    """A file as it was when it was read; a later commit must find it so."""
 
-    unreadable: dict[str, str] = field(default_factory=dict)  # path -> why
-    not_videos: list[str] = field(default_factory=list)  # files of the folder whose names are no video's
-    seconds: float = 0.0
+    path: Path
+    commit: int
+    end: int
+    inode: int
+    store: str
+    segments: list[tuple[dict[str, Any], Segment]]
+    """As the root lists it (where its blocks lie), and mapped."""
+
+    def append(self, entries: Entries, about: dict[str, Any]) -> None:
+        """Commit what is new among `entries`, and what is not among them any more; new ones then stay on disk alone.
+
+        Raises ValueError if another program has changed the file since, or it cannot be written.
+        """
+        alive = {key: places for key, (_, places) in entries.stored().items()}
+        with self.path.open("rb+") as file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file.fileno()).st_ino != self.inode or _newest_root(file)[0] != self.commit:
+                raise ValueError(f"{self.path} was changed by another program since it was read; load it again.")
+            file.seek(self.end)
+            records = [record | {"dead": sorted(set(range(len(part))) - set(alive.get(id(part), ())))} for record, part in self.segments]
+            records += _write_segments(file, entries.new(), self.store)
+            self.commit, self.end = self.commit + 1, _commit(file, self.commit + 1, {"about": about, "store": self.store, "segments": records})
+            with self.path.open("rb") as other:  # a map keeps its handle open, and with it the lock
+                added = _mapped(other, records[len(self.segments) :])
+        self.segments = [(record, part) for record, (_, part) in zip(records, self.segments, strict=False)] + added
+        for _, segment in added:
+            entries.put_stored(segment, range(len(segment)))
+
+    @property
+    def is_wasteful(self) -> bool:
+        """Most of what it holds was removed, or it has grown in very many steps: better written anew."""
+        stored, dead = sum(len(segment) for _, segment in self.segments), sum(len(record["dead"]) for record, _ in self.segments)
+        return dead > stored / 2 or len(self.segments) > MOST_SEGMENTS
 
 
-def write_index(path: str | Path, entries: Sequence[Entry], about: dict[str, Any]) -> None:
-    """Write it whole or not at all; `about` is JSON that `read_index` gives back.
+def create_index(path: str | Path, entries: Entries, about: dict[str, Any], store: str) -> None:
+    """Write a file whole or not at all; `about` is JSON that `read_index` gives back.
 
     Raises ValueError where it cannot be written, or would overwrite a file that is no index.
     """
     path = check_index_file(path)
-    tensors, rows = {}, []
-    for entry in entries:
-        tensors[entry.video.key] = _rounded(entry.video.features)
-        video = {name: value for name, value in vars(entry.video).items() if name not in ("features", "times", "spans")}
-        video |= {"times": entry.video.times.tolist(), "spans": entry.video.spans.tolist()}
-        rows.append({name: value for name, value in vars(entry).items() if name != "video"} | {"video": video})
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        save_file(tensors, unfinished, metadata={"format": FORMAT, "about": json.dumps(about), "entries": json.dumps(rows)})
+        with unfinished.open("wb") as file:
+            file.write(MAGIC.ljust(START, b"\0"))
+            _commit(file, 1, {"about": about, "store": store, "segments": _write_segments(file, entries.values(), store)})
         os.replace(unfinished, path)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"cannot write {path} ({error}).") from error
+    except OSError as error:
+        raise ValueError(f"cannot write {path} ({error.strerror or error}).") from error
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def read_index(path: str | Path) -> tuple[list[Entry], dict[str, Any]]:
-    """The entries and `about` of `write_index`; raises ValueError for a file that is no index."""
-    path = Path(path)
+def read_index(path: str | Path) -> tuple[Entries, dict[str, Any], IndexFile | None]:
+    """The entries, `about`, and the file to append to, which is None for one of the first format.
+
+    Raises ValueError for a file that is no index.
+    """
+    path, entries = Path(path), Entries()
     if not path.is_file():
         raise ValueError(f"there is no index {path}; make one with clipbert index FOLDER -o {path.name}.")
+    if is_first_format(path):
+        found, about = read_first_format(path)
+        for entry in found:
+            entries[entry.path] = entry
+        return entries, about, None
     try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != FORMAT:
-                raise ValueError(f"{path} is no index of clipbert; make one with clipbert index FOLDER -o FILE.")
-            entries = []
-            for row in json.loads(header["entries"]):
-                video = row.pop("video")
-                entries.append(Entry(video=_read_video(file.get_tensor(video["key"]), video), **row))
-            return entries, json.loads(header["about"])
-    except (SafetensorError, OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is no index of clipbert, or is damaged; make one with clipbert index FOLDER -o FILE.") from error
-
-
-def _rounded(features: Tensor) -> Tensor:
-    """As float16, unless a value is too large for it."""
-    half = features.half()
-    return half.contiguous() if bool(half.isfinite().all()) else features.contiguous()
-
-
-def _read_video(features: Tensor, about: dict[str, Any]) -> EncodedVideo:
-    about = {name: tuple(value) if isinstance(value, list) else value for name, value in about.items()}
-    times, spans = (torch.tensor(about.pop(name), dtype=torch.float64) for name in ("times", "spans"))
-    key = digest(about.pop("key"), str(features.dtype))  # rounded features have clip logits of their own in the predictor's cache
-    return EncodedVideo(features=features, times=times, spans=spans, key=key, **about)
+        with path.open("rb") as file:
+            commit, root, end = _newest_root(file)
+            segments = _mapped(file, root["segments"])
+            opened = IndexFile(path.resolve(), commit, end, os.fstat(file.fileno()).st_ino, root["store"], segments)
+        for record, segment in segments:
+            entries.put_stored(segment, _alive(record, segment))
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} {BROKEN}") from error
+    return entries, root["about"], opened
 
 
 def check_index_file(path: str | Path) -> Path:
@@ -115,23 +133,87 @@ def check_index_file(path: str | Path) -> Path:
 
 def is_index(path: Path) -> bool:
     try:
-        with safe_open(path, "pt") as file:
-            return (file.metadata() or {}).get("format") == FORMAT
-    except (SafetensorError, OSError):
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC or is_first_format(path)
+    except OSError:
         return False
 
 
-def videos_below(folder: Path) -> tuple[list[Path], list[str]]:
-    """The videos in a folder and below by their names, and the other files; hidden ones are left alone.
+def _newest_root(file: BinaryIO) -> tuple[int, dict[str, Any], int]:
+    """The number of the last commit that is whole, its root, and where it ends.  Raises ValueError if there is none."""
+    found: list[tuple[int, bytes, int]] = []
+    for slot in SLOTS if _read(file, 0, len(MAGIC)) == MAGIC else ():
+        packed = _read(file, slot, SLOT.size)
+        if len(packed) == SLOT.size and zlib.crc32(packed[:-4]) == SLOT.unpack(packed)[4]:
+            commit, offset, length, checksum, _ = SLOT.unpack(packed)
+            root = _read(file, offset, length)
+            if zlib.crc32(root) == checksum and len(root) == length:
+                found.append((commit, root, offset + length))
+    if not found:
+        raise ValueError(f"{file.name} {BROKEN}")
+    commit, root, end = max(found)
+    return commit, json.loads(root), end
 
-    Raises ValueError if there is no such folder, or no video in it.
-    """
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder; name one that holds videos.")
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts))
-    videos = [path for path in files if path.suffix.lower() in SUFFIXES]
-    if not videos:
-        raise ValueError(
-            f"no videos in {folder} or below ({len(files)} files of other kinds); videos are known by their names: {' '.join(SUFFIXES)}."
-        )
-    return videos, [str(path) for path in files if path.suffix.lower() not in SUFFIXES]
+
+def _read(file: BinaryIO, offset: int, size: int) -> bytes:
+    file.seek(offset)
+    return file.read(size)
+
+
+def _commit(file: BinaryIO, commit: int, root: dict[str, Any]) -> int:
+    """Write a root at the file's position, then its slot; returns where it ends."""
+    offset, packed = file.tell(), json.dumps(root).encode()
+    file.write(packed)
+    file.truncate()
+    _force(file)
+    slot = SLOT.pack(commit, offset, len(packed), zlib.crc32(packed), 0)[:-4]
+    file.seek(SLOTS[commit % 2])
+    file.write(slot + struct.pack("<I", zlib.crc32(slot)))
+    _force(file)
+    return offset + len(packed)
+
+
+def _force(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _write_segments(file: BinaryIO, entries: Iterable[Entry], store: str) -> list[dict[str, Any]]:
+    """Append the entries; where their blocks lie."""
+    return [{"blocks": _write_blocks(file, segment_of(some, store).blocks), "dead": []} for some in _parts(entries)]
+
+
+def _parts(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    some, num_bytes = [], 0
+    for entry in entries:
+        some.append(entry)
+        num_bytes += entry.video.features.nbytes
+        if num_bytes >= SEGMENT_BYTES:
+            yield some
+            some, num_bytes = [], 0
+    if some:
+        yield some
+
+
+def _write_blocks(file: BinaryIO, blocks: dict[str, np.ndarray]) -> dict[str, Any]:
+    places: dict[str, Any] = {}
+    for name, block in blocks.items():
+        file.write(b"\0" * (-file.tell() % ALIGNMENT))
+        places[name] = [file.tell(), block.dtype.str, block.shape]
+        file.write(np.ascontiguousarray(block).data.cast("B"))
+    return places
+
+
+def _mapped(file: BinaryIO, records: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Segment]]:
+    """The records with their segments, whose pages are read when they are looked at."""
+    whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    return [(record, Segment.of_blocks({name: _block(whole, *place) for name, place in record["blocks"].items()})) for record in records]
+
+
+def _block(whole: mmap.mmap, offset: int, dtype: str, shape: Sequence[int]) -> np.ndarray:
+    return np.frombuffer(whole, dtype, int(np.prod(shape)), offset).reshape(shape)
+
+
+def _alive(record: dict[str, Any], segment: Segment) -> list[int]:
+    dead = set(record["dead"])
+    return [i for i in range(len(segment)) if i not in dead]

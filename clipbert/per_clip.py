@@ -51,11 +51,11 @@ class PerClipModel(Protocol):
         ...
 
     def clip_vectors(self, features: Float[Tensor, "N T h w D"], head: str) -> Float[Tensor, "N V"]:
-        """Unit vectors of clips, of a contrastive head: its `score` is scale * <text, clip> + offset."""
+        """Vectors of clips, of a contrastive head: its `score` is scale * <text, clip> + offset."""
         ...
 
     def text_vectors(self, texts: Sequence[str], head: str) -> Float[Tensor, "M V"]:
-        """Unit vectors of texts, of a contrastive head."""
+        """Vectors of texts, of a contrastive head."""
         ...
 
     def vector_scale(self, head: str) -> tuple[float, float]:

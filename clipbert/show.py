@@ -145,6 +145,7 @@ def synthetic(result: dict[str, Any]) -> None:
 
 def index(result: dict[str, Any]) -> None:
     print(f"wrote {result['out']}: {result['videos']} videos, {result['bytes'] / 1e6:.1f} MB, {result['seconds']:.1f} s (model {result['model']})")
+    print(f"  {result['added']} of them new or changed, {result['videos'] - result['added']} as they were; {result['removed']} removed")
     for path, why in result["unreadable"].items():
         print(f"  not indexed: {path}: {why}")
     for path, notices in result["partial"].items():
@@ -155,7 +156,8 @@ def index(result: dict[str, Any]) -> None:
 
 def search(result: dict[str, Any]) -> None:
     missing = f"; {len(result['unreadable'])} more could not be read when it was made" if result["unreadable"] else ""
-    print(f"{result['query']}   (model {result['model']}, {result['videos']} videos{missing})\n")
+    read = f"{result['shortlist']} candidates by {result['cascade']} of " if result.get("cascade") else ""
+    print(f"{result['query']}   (model {result['model']}, {read}{result['videos']} videos{missing})\n")
     print("  rank   score  best clip (s)        video")
     for rank, hit in enumerate(result["hits"], 1):
         print(f"  {rank:>4}  {hit['score']:+6.2f}  {hit['start']:7.2f} - {hit['end']:<7.2f}    {hit['path']}")

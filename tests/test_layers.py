@@ -64,7 +64,8 @@ LAYERS = (
         "data.check",
     ),
     ("predict", "evaluate"),
-    ("index_file", "retrieval", "streaming", "edits"),
+    ("index_entry", "index_segment", "index_file_v1", "index_file", "gallery_scores", "hits", "index_build", "retrieval"),
+    ("cascade", "sharded_search", "streaming", "edits"),
     ("cost_limits", "cost_settings", "cost_trace", "cost_parts", "cost_point", "cost", "cost_panels"),
     (
         "doctor",

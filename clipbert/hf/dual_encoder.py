@@ -37,12 +37,18 @@ class DualEncoder(ImageModel):
     def frame_logits(
         self, frames: Float[Tensor, "F 1 1 D"], texts: Sequence[str], head: str, cell_mask: Bool[Tensor, "F 1 1"] | None
     ) -> Float[Tensor, "M F 1"]:
-        logits = self.scale * self.text_vectors(texts).to(frames.device) @ rearrange(frames, "f 1 1 d -> d f") + self.bias
+        logits = self.scale * self.text_vectors(texts, head).to(frames.device) @ rearrange(frames, "f 1 1 d -> d f") + self.bias
         if cell_mask is not None:  # of a frame that is left out nothing is known: log-odds of 0
             logits = logits * cell_mask[None, :, 0, 0]
         return logits[..., None]
 
-    def text_vectors(self, texts: Sequence[str]) -> Float[Tensor, "M D"]:
+    def clip_vectors(self, features: Float[Tensor, "N T 1 1 D"], head: str) -> Float[Tensor, "N D"]:
+        return features.mean(dim=(1, 2, 3)).cpu()
+
+    def vector_scale(self, head: str) -> tuple[float, float]:
+        return self.scale, self.bias
+
+    def text_vectors(self, texts: Sequence[str], head: str) -> Float[Tensor, "M D"]:
         """Unit vectors; one that was asked for before is kept."""
         lacking = [text for text in dict.fromkeys(texts) if text not in self.known_texts]
         found = {text: known for text in texts if (known := self.known_texts.get(text)) is not None}

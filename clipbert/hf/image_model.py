@@ -61,6 +61,16 @@ class ImageModel:
         """Rows and columns of the image cells that can be left out; None for none."""
         return None
 
+    def clip_vectors(self, features: Float[Tensor, "N T h w D"], head: str) -> Float[Tensor, "N V"]:
+        """Of a family with a contrastive head, which has these three."""
+        raise NotImplementedError
+
+    def text_vectors(self, texts: Sequence[str], head: str) -> Float[Tensor, "M V"]:
+        raise NotImplementedError
+
+    def vector_scale(self, head: str) -> tuple[float, float]:
+        raise NotImplementedError
+
     def labels(self, head: str) -> tuple[str, ...]:
         names = self.model.config.id2label or {}
         return tuple(names[j] for j in range(len(names)))
