@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from clipbert import attribute_command, commands, show
+from clipbert import attribute_command, commands, sampler_command, show
 from clipbert.commands import Command, given, load_predictor, show_progress
 from clipbert.hf.files import find, is_hf
 from clipbert.results import answer_result, sample_result, sweep_result
@@ -90,6 +90,7 @@ def _ask_options(ask: argparse.ArgumentParser) -> None:
     _sampling_options(ask)
     commands.session_options(ask)
     commands.batch_options(ask)
+    sampler_command.options(ask)
 
 
 def _sample_options(sample: argparse.ArgumentParser) -> None:
@@ -191,6 +192,7 @@ def _ask(args: argparse.Namespace) -> Command:
     from clipbert.tasks import check_choices, require_text
 
     commands.check_batch(args)
+    sampler_command.check(args)
     if args.jsonl is not None:
         return commands.ask_batch(args)
     require_text(args.question, "question")
@@ -199,13 +201,11 @@ def _ask(args: argparse.Namespace) -> Command:
     commands.check_session_files(args)
     _check_video(args)
     predictor = load_predictor(args)
-    video = predictor.encode(
-        args.video, backend=args.backend, progress=show_progress, **given(args, "num_clips", "num_frames", "fps", "policy", "seed")
-    )
+    video, looked = sampler_command.encode(args, predictor)
     prediction = predictor.answer(video, args.question, choices=args.choices, aggregation=args.aggregate, seed=args.seed or 0)
     commands.write_session(args, predictor)
     seed = predictor.sampling.seed if args.seed is None else args.seed
-    return answer_result(predictor, video, prediction, args.question, seed), show.answer
+    return answer_result(predictor, video, prediction, args.question, seed) | looked, show.answer
 
 
 def _attribute(args: argparse.Namespace) -> Command:

@@ -28,12 +28,16 @@ Progress = Callable[[str, int, int], None]  # stage, done, total
 
 
 class VideoEncoder:
-    """A model's CNN with its way of sampling a video, if not told otherwise."""
+    """A model's CNN with its way of sampling a video, if not told otherwise.
+
+    `frames_decoded` counts the pictures that decoders have produced for it so far, wanted or not.
+    """
 
     def __init__(self, model: PerClipModel, sampling: SamplingConfig, *, frame_bytes: int, feature_bytes: int) -> None:
         self.model, self.sampling = model, sampling
         self.frames, self.features = Cache(frame_bytes), Cache(feature_bytes)
         self.frames_in_parts = InParts()
+        self.frames_decoded = 0
 
     def encode(
         self,
@@ -100,7 +104,7 @@ class VideoEncoder:
     def pictures(self, source: Source, clip: ClipTimes) -> UInt8[Tensor, "T 3 H W"]:
         """The decoded frames of a clip that could be encoded."""
         indices = sorted({int(i) for i in clip.frame_index})
-        found = dict(self._frames(source, indices))
+        found = dict(self.frames_of(source, indices))
         return torch.stack([found[int(i)] for i in clip.frame_index])
 
     def has_features(self, source: Source, clip: ClipTimes) -> bool:
@@ -128,7 +132,7 @@ class VideoEncoder:
             if progress is not None:
                 progress("frames", len(found), len(wanted))
 
-        for i, frame in self._frames(source, todo):
+        for i, frame in self.frames_of(source, todo):
             decoded.add(i)
             batch.append((i, frame))
             if len(batch) == FRAMES_AT_ONCE:
@@ -137,18 +141,21 @@ class VideoEncoder:
             flush()
         return found, set(todo) - decoded
 
-    def _frames(self, source: Source, wanted: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+    def frames_of(self, source: Source, wanted: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
         """Yield (source frame index, uint8[3, H, W]) of the decodable ones among `wanted`."""
         cached = {i: frame for i in wanted if (frame := self.frames.get((source.key, i))) is not None}
         yield from cached.items()
         rest = [i for i in wanted if i not in cached]
         if rest:
             with source.open() as opened:
-                for first in range(0, len(rest), FRAMES_AT_ONCE):  # ascending, so chunks share the decoding of a group of pictures
-                    pictures, _ = opened.decode(rest[first : first + FRAMES_AT_ONCE])
-                    for i, frame in pictures.items():
-                        self.frames.put((source.key, i), frame)
-                        yield i, frame
+                try:
+                    for first in range(0, len(rest), FRAMES_AT_ONCE):  # ascending, so chunks share the decoding of a group of pictures
+                        pictures, _ = opened.decode(rest[first : first + FRAMES_AT_ONCE])
+                        for i, frame in pictures.items():
+                            self.frames.put((source.key, i), frame)
+                            yield i, frame
+                finally:
+                    self.frames_decoded += opened.frames_decoded
 
     def clip_pictures(
         self, video: str | Path | Image.Image, encoded: EncodedVideo, *, backend: str | None = None
@@ -160,7 +167,7 @@ class VideoEncoder:
         source, side = source_of(video, backend), self.model.image_size
         picked = _frame_index(source, encoded)
         small, size = {}, (side, side)
-        for i, frame in self._frames(source, sorted(set(picked.flatten().tolist()))):
+        for i, frame in self.frames_of(source, sorted(set(picked.flatten().tolist()))):
             small[i] = resize_and_pad(frame[None], side)[0].round().clamp(0, 255).to(torch.uint8)
             size = resized(frame.shape[-2], frame.shape[-1], side)
         return torch.stack([torch.stack([small[i] for i in clip]) for clip in picked.tolist()]), size
@@ -174,7 +181,7 @@ class VideoEncoder:
         """
         source = source_of(video, backend)
         wanted = _frame_index(source, encoded)[clip].tolist()
-        found = dict(self._frames(source, sorted(set(wanted))))
+        found = dict(self.frames_of(source, sorted(set(wanted))))
         if lost := [i for i in wanted if i not in found]:
             raise VideoError(f"cannot decode frame {lost[0]} of {source.name} again; was the file changed?")
         return torch.stack([found[i] for i in wanted])

@@ -19,6 +19,7 @@ from clipbert.bundled import model_folder
 from clipbert.caches import Cache
 from clipbert.config import ClipBertConfig, SamplingConfig, check_known
 from clipbert.encoding import VideoEncoder
+from clipbert.guided import Guided, guided
 from clipbert.hf.files import is_hf
 from clipbert.matching import HeadReading, MatchPart, match_shares
 from clipbert.memory import InParts
@@ -84,6 +85,19 @@ class Predictor(VideoEncoder):
         # float16 files are computed in float32: from_pretrained would otherwise keep the file's type
         model = ClipBertForSequenceClassification.from_pretrained(path, dtype=torch.float32)
         return cls(model, processor, name=str(folder), device=device, dtype=dtype)
+
+    def encode_for(
+        self, video: str | Path | Image.Image, question: str, *, sampler: str, choices: Sequence[str] | None = None, **settings: Any
+    ) -> Guided:
+        """The video at the clips that a rule beyond the paper's picks for this question, and what finding them cost: `clipbert.guided.guided`.
+
+        `sampler` is one of SELECTORS; `settings` are `num_clips`,
+        `num_candidates`, `num_frames`, `fps` and `backend`.  With `choices` a
+        clip is as relevant as the best of them is to it.  Raises ValueError
+        for "relevant" or "covering" if the model has no match score.
+        """
+        texts = [require_text(question, "question")] if choices is None else TASKS["multiple_choice"].texts(question, check_choices(choices))
+        return guided(self, video, lambda seen: self.clip_match(seen, texts).amax(dim=0), sampler=sampler, **settings)
 
     def clip_logits(self, video: EncodedVideo, texts: Sequence[str], head: str) -> Float[Tensor, "M N J"]:
         """Each clip's logits for each text, from the cache where it has them."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 POLICY_NAMES = ("official", "official-middle", "official-random", "paper", "centered", "random", "stratified", "dense", "nested")
 """Where clips may lie; `clipbert.sampling.POLICIES` has the rule behind each name."""
 RANDOM_POLICIES = ("random", "official-random", "stratified")
+SAMPLERS = ("shots", "diverse", "relevant", "covering")
+"""How clips may be chosen by a look at the whole video; `clipbert.selection.SELECTORS` has the rule behind each name."""
 AGGREGATIONS = ("mean", "max", "lse")
 """How clips' opinions may be pooled; see `clipbert.aggregation.aggregate`."""
 

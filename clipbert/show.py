@@ -21,6 +21,9 @@ def answer(result: dict[str, Any]) -> None:
         vote = f"{clip['answer'][:18]} {100 * own:.0f} %"
         share = ("-" if clip["contribution"] < 0 else " ") + bar(abs(clip["contribution"]) / largest, 12)
         print(f"  {n:>4}  {clip['start']:7.2f} - {clip['end']:<7.2f}  {vote:<24} {clip['contribution']:+.3f} {share}")
+    if "sampler" in result:
+        cost = f"{result['frames_decoded']} frames decoded, {result['sampling_flops'] / 1e9:.1f} GFLOP to look and to encode"
+        print(f"\n  clips chosen by {result['sampler']} of {result['num_candidates']} candidates: {cost}")
     for notice in result["notices"]:
         print(f"\n  note: {notice}")
 

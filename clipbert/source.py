@@ -58,6 +58,8 @@ class _OneFrame:
     """An image as a one-frame video."""
 
     notices: tuple[str, ...] = ()
+    key_frames: tuple[int, ...] = (0,)
+    frames_decoded = 0
 
     def __init__(self, image: Image.Image) -> None:
         self.frame = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()

@@ -121,6 +121,14 @@ class Video:
         return self.timeline.times
 
     @property
+    def key_frames(self) -> tuple[int, ...]:
+        """The frames, by their place in presentation order, that can be decoded without another."""
+        table = self._table
+        if table.packet_pts is None:
+            return (0,)
+        return tuple(int(i) for i in np.unique(np.searchsorted(table.pts, table.packet_pts[np.unique(table.start)])))
+
+    @property
     def notices(self) -> tuple[str, ...]:
         """What was not readable, found so far: at opening and by every decode since."""
         damage = [f"{len(self._undecodable)} of the {self.num_frames} frames could not be decoded: {_ranges(self._undecodable)}."]

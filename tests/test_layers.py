@@ -118,7 +118,7 @@ LAYERS = (
         "session",
         "session_file",
     ),
-    ("show", "commands", "attribute_command", "cli", "__main__", "__init__"),
+    ("show", "commands", "sampler_command", "attribute_command", "cli", "__main__", "__init__"),
 )
 LAYER = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 ONLY_IN = {
