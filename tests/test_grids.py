@@ -11,7 +11,7 @@ from test_train import config, log, run, source, world  # noqa: F401  (a fixture
 from tiny import SIZES
 
 from train import train
-from train.grids import GridDataset, means
+from train.grids import GridDataset, means, read, write
 from train.ridge import ridge, word_weights
 from train.settings import read_settings
 
@@ -48,6 +48,16 @@ def test_another_cnn_reads_no_grid_of_this_one(world: Path, tmp_path: Path) -> N
     for seed in (1, 2):
         train.Run(read_settings(kept(tmp_path, source(world, "qa")), [f"run.seed={seed}", f"run.output={tmp_path / str(seed)}"]))
     assert len(list((tmp_path / "grids").iterdir())) == 24
+
+
+@pytest.mark.parametrize("frames_differ", [False, True])
+def test_grids_of_a_photo_are_kept_once_and_read_like_any_others(frames_differ: bool, tmp_path: Path) -> None:
+    grids, times = torch.rand(1, 1, 8, 3, 3).half().repeat(4, 2, 1, 1, 1), torch.zeros(4, 2, dtype=torch.float64)
+    grids[3, 1] += frames_differ
+    write(tmp_path / "a.grid", grids, times)
+    again, at = read(tmp_path / "a.grid")
+    assert torch.equal(again, grids) and torch.equal(at, times)
+    assert (grids.nbytes < (tmp_path / "a.grid").stat().st_size) == frames_differ
 
 
 def test_validation_sees_whole_frames_in_one_draw(world: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -103,8 +103,10 @@ def fill(datasets: Sequence[GridDataset], encode: Encode, *, max_bytes: int, say
             say(f"grids of the frozen CNN: {done + 1}/{len(todo)}, {left:.0f} s left")
 
 
-def write(path: Path, grids: Tensor, times: Tensor) -> None:
-    """Whole or not at all."""
+def write(path: Path, grids: Float16[Tensor, "N T C h w"], times: Tensor) -> None:
+    """Whole or not at all; of a photo, whose frames are all one, once."""
+    one = grids[:1, :1]
+    grids = one.clone() if torch.equal(grids, one.expand_as(grids)) else grids
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
     save_file({"grids": grids, "times": times}, part)
@@ -113,7 +115,8 @@ def write(path: Path, grids: Tensor, times: Tensor) -> None:
 
 def read(path: Path) -> tuple[Float16[Tensor, "N T C h w"], Tensor]:
     with safe_open(path, framework="pt") as file:
-        return file.get_tensor("grids"), file.get_tensor("times")
+        grids, times = file.get_tensor("grids"), file.get_tensor("times")
+    return grids.expand(*times.shape, -1, -1, -1), times
 
 
 def means(datasets: Iterable[GridDataset]) -> Iterator[tuple[Example, Tensor]]:
