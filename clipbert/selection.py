@@ -92,7 +92,7 @@ def _covering(relevance: Tensor, places: range, budget: int, depth: int) -> list
         return best
     half = len(places) // 2
     left, right = places[:half], places[half:]
-    to_left = (budget + (relevance[list(left)].max() >= relevance[list(right)].max()).item()) // 2
+    to_left = (budget + bool(relevance[list(left)].max() >= relevance[list(right)].max())) // 2
     to_left = max(min(to_left, len(left)), budget - len(right))
     return _covering(relevance, left, to_left, depth + 1) + _covering(relevance, right, budget - to_left, depth + 1)
 

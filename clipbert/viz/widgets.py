@@ -285,7 +285,7 @@ class Explorer:
     def _ipython_display_(self) -> None:
         lines = [widgets.HBox([self.controls[name] for name in row]) for row in ROWS]
         box = widgets.VBox([*lines, widgets.HBox([self._stop, self._save, self._open]), self._state])
-        display(box._repr_mimebundle_() | {"text/plain": NO_KERNEL}, raw=True)
+        display((box._repr_mimebundle_() or {}) | {"text/plain": NO_KERNEL}, raw=True)
         picture, table = self._shown()
         shown = display(picture, display_id=True), display(table, display_id=True)
         assert shown[0] is not None and shown[1] is not None
