@@ -71,16 +71,21 @@ class Examples:
         """Answer each example in turn; afterwards a click shows its result at once."""
         try:
             for example in self.all():
-                *_, asked = ask_stream(predictor, example.path, example.asks)
-                with self._news:
-                    self._answered[example.name] = asked
-                    self._news.notify_all()
-        except ValueError as error:
-            log.warning("the examples are not answered in advance: %s", error)
+                self._answer(predictor, example)
         finally:
             with self._news:
                 self._finished = True
                 self._news.notify_all()
+
+    def _answer(self, predictor: "Predictor", example: Example) -> None:
+        try:
+            *_, asked = ask_stream(predictor, example.path, example.asks)
+        except ValueError as error:  # as of a model that needs choices, for an open question
+            log.warning("the example %s is not answered in advance: %s", example.name, error)
+            return
+        with self._news:
+            self._answered[example.name] = asked
+            self._news.notify_all()
 
     def answered(self, name: str, *, within_seconds: float) -> Asked | None:
         """The example's result, waited for; None where there will be none."""
