@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup app test test-all synthetic-model bench notebooks lint lock
+.PHONY: setup app test test-all synthetic-model bench bench-all notebooks lint lock
 
 setup: $(READY)
 
@@ -32,8 +32,12 @@ test-all: lint
 	$(BIN)/python -m pytest -n 2
 
 bench: $(READY)
-	$(BIN)/python benchmarks/decode.py
+	$(BIN)/python benchmarks/bench.py
+
+bench-all: $(READY)
+	$(BIN)/python benchmarks/bench.py --all
 	$(BIN)/python benchmarks/attribution.py
+	$(BIN)/python benchmarks/bench.py --document
 
 # the model `synthetic` from random weights into runs/synthetic; a lesson that is done is not repeated
 synthetic-model: runs/synthetic_numbers/step_00002600

@@ -46,7 +46,7 @@ def test_flops_counted_without_memory_are_those_of_a_real_pass() -> None:
     assert predict_cost(settings).training_flops == counter.get_total_flops() > 0
 
 
-TECHNIQUES = [("one-pass", True), ("two-pass-full", False), ("two-pass-split", True)]
+TECHNIQUES = [("one-pass", True), ("two-pass-full", False), pytest.param("two-pass-split", True, marks=pytest.mark.slow)]
 
 
 def allocated(settings: CostSettings) -> int:

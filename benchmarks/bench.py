@@ -1,0 +1,105 @@
+"""`make bench`: every benchmark in turn, in short; one table of ours, official, ratio, target, limit.  `make bench-all`: in full.
+
+Each writes its rows to benchmarks/results, in short as NAME-quick-DATE.json, which is not committed.
+
+`--document` measures nothing: it writes docs/performance.md and its picture from the newest committed result of each benchmark.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rows import RESULTS, Row, read, table
+from targets import GPU_ONLY, TARGETS
+
+HERE = Path(__file__).parent
+BENCHMARKS = ("decode", "inference", "training", "retrieval", "samplers")
+DOCUMENT = HERE.parent / "docs" / "performance.md"
+HEAD = """\
+# Performance: measured beside the original's algorithm
+
+Made by `python benchmarks/bench.py --document` from `benchmarks/results/`; do not edit. "Official" is the original's algorithm, written straight
+with our weights and run in the same process (`benchmarks/official.py`); a ratio says how many times as much it takes, unless the target's words
+say otherwise. Limits are arithmetic. Every speed-up has a test or a check of equal results beside it: equal pixels (decode), the largest
+difference of a logit (inference) or of a gradient (training). All of this ran on a shared 2-core CPU beside other work: trust counts (frames,
+FLOPs, bytes) and ratios of CPU time more than milliseconds.
+"""
+
+
+def newest(name: str) -> Path | None:
+    """The last result file of a benchmark; files carry their date."""
+    return max(RESULTS.glob(f"{name}-20*.json"), default=None)
+
+
+def run(names: Iterable[str], *, quick: bool) -> list[Row]:
+    """The rows of each, from the result files that they write."""
+    rows = []
+    for name in names:
+        script = HERE / f"{name}.py"
+        if script.is_file():
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            subprocess.run([sys.executable, str(script), *(["--quick"] if quick else [])], check=True, stdout=subprocess.DEVNULL)
+            path = newest(f"{name}-quick" if quick else name)
+            rows += read(path) if path else []
+    return rows
+
+
+def committed() -> list[Row]:
+    return [row for name in BENCHMARKS if (path := newest(name)) for row in read(path)]
+
+
+def by_target(rows: Sequence[Row]) -> list[Row]:
+    """The rows that stand against a target, in the targets' order."""
+    return [row for key in TARGETS for row in rows if row.target == key]
+
+
+def missing(rows: Sequence[Row]) -> list[str]:
+    found = {row.target for row in rows}
+    return [f"| {key} | {target.about} | {target.words} | {target.limit} | {_why(key)} |" for key, target in TARGETS.items() if key not in found]
+
+
+def _why(key: str) -> str:
+    return "no GPU run yet" if key in GPU_ONLY else "not measured yet"
+
+
+def document() -> str:
+    rows = committed()
+    parts = [HEAD, "## Targets\n", table(by_target(rows), TARGETS), ""]
+    if absent := missing(rows):
+        parts += ["## Targets without a figure\n", "| # | what | target | limit | why |", "|---|---|---|---|---|", *absent, ""]
+    for name in BENCHMARKS:
+        if (path := newest(name)) and read(path):
+            parts += [f"## {name.capitalize()}\n", about(path), "", table([row for row in read(path) if not row.target], TARGETS), ""]
+    return "\n".join(parts)
+
+
+def about(path: Path) -> str:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    load = ", ".join(map(str, found["load_average"]))
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return (
+        f"`{found['command']}`; {found['settings']}; seed {found['seed']}; {found['hardware']}, {found['threads']} threads, load {load}; {versions}; "
+        f"{found['date']} (`{path.name}`)."
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", action="store_true", help="in full (hours on two cores)")
+    parser.add_argument("--only", nargs="+", default=BENCHMARKS, choices=BENCHMARKS)
+    parser.add_argument("--document", action="store_true")
+    args = parser.parse_args()
+    if args.document:
+        DOCUMENT.parent.mkdir(exist_ok=True)
+        DOCUMENT.write_text(document(), encoding="utf-8")
+        print(DOCUMENT)
+        return
+    rows = run(args.only, quick=not args.all)
+    print(table([*by_target(rows), *(row for row in rows if not row.target)], TARGETS))
+
+
+if __name__ == "__main__":
+    main()
