@@ -240,10 +240,13 @@ def overview(result: dict[str, Any]) -> None:
         _conclusion(conclusion)
     if result["figure_4"]:
         print("\nFigure 4 by runs of ours, seed by seed (section 4.2):")
-    for found in result["figure_4"]:
-        differences = ", ".join(f"{difference:+.1f}" for difference in found["differences"])
-        about = f"{found['series']}; {found['scale']}"
-        print(f"  {found['verdict']:<7}  {found['says']}, {found['column']}: {differences}; sign test p = {found['p_value']:.2g}  ({about})")
+    curves = dict.fromkeys((found["series"], found["scale"]) for found in result["figure_4"])
+    for series, scale in curves:
+        print(f"  {series} ({scale})")
+        for found in (found for found in result["figure_4"] if (found["series"], found["scale"]) == (series, scale)):
+            differences = ", ".join(f"{difference:+.1f}" for difference in found["differences"])
+            print(f"    {found['says']}, {found['column']}: {differences}; {found['agreeing']} of {len(found['differences'])} for it, ", end="")
+            print(f"sign test p = {found['p_value']:.2g}: {found['verdict']}")
 
 
 def _conclusion(conclusion: dict[str, Any]) -> None:

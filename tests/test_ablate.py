@@ -45,8 +45,8 @@ def ablation(world: Path, tmp_path: Path, **changes: Any) -> Path:  # noqa: F811
     config(tmp_path, source(world, "qa"), clips={"num_clips": 1}, run={"save_every": 1})
     asked = {"task": "qa", "annotations": str(world / "questions.jsonl"), "videos": str(world)}
     content = {
-        "scale": "six videos", "data": "drawn by the test", "output": str(tmp_path / "runs"), "num_clips": [1, 16],
-        "recipes": [{"config": "config.yaml", "evaluations": [asked]}],
+        "data": "drawn by the test", "output": str(tmp_path / "runs"), "num_clips": [1, 16],
+        "recipes": [{"config": "config.yaml", "scale": "six videos", "evaluations": [asked]}],
         "left_out": {one.name: "not tested" for one in (*ROWS, *CURVES) if one.name not in KEPT},
     }  # fmt: skip
     path = tmp_path / "ablate.yaml"
@@ -132,7 +132,11 @@ def test_a_model_that_is_only_read_gives_curves(world: Path, tmp_path: Path, cal
     assert run(path, "--table", "4") == 0
     model = str(next((tmp_path / "runs").glob("*/step_00000003")))
     asked = {"task": "qa", "annotations": str(world / "questions.jsonl"), "videos": str(world)}
-    changes = {"models": [{"model": model, "series": "read", "splits": [[asked]]}], "recipes": [], "output": str(tmp_path / "read")}
+    changes = {
+        "models": [{"model": model, "series": "read", "scale": "six videos", "splits": [[asked]]}],
+        "recipes": [],
+        "output": str(tmp_path / "read"),
+    }
     (tmp_path / "rows.jsonl").unlink()
     assert run(ablation(world, tmp_path, **changes)) == 0 and calls[-1] == "evaluate.py"
     (row,) = rows(tmp_path)
@@ -196,13 +200,17 @@ def test_two_processes_do_not_take_the_same_run(tmp_path: Path) -> None:
     [
         ({}, ["--table", "9"], "table"),
         ({}, ["--seeds", "0"], "--seeds must be at least 1"),
-        ({"scales": "x"}, [], "did you mean scale?"),
+        ({"datum": "x"}, [], "did you mean data?"),
         ({"num_clips": [1, 4]}, [], "num_clips must have 1 and 16"),
         ({"left_out": {"3: LSE, 2": "why"}}, [], "3: LogSumExp, 2"),
         ({"instead": {"1: 224": "model.config.image_size=64"}}, [], "must be a list of key.key=value"),
         ({"instead": {"3: LogSumExp, 2": ["clips.num_clip=2"]}}, [], "did you mean clips.num_clips?"),
-        ({"recipes": [{"config": "none.yaml", "evaluations": []}]}, [], "none.yaml"),
-        ({"recipes": [{"config": "config.yaml", "evaluations": [{"task": "count", "annotations": "", "videos": ""}]}]}, [], "qa, retrieval"),
+        ({"recipes": [{"config": "none.yaml", "scale": "x", "evaluations": []}]}, [], "none.yaml"),
+        (
+            {"recipes": [{"config": "config.yaml", "scale": "x", "evaluations": [{"task": "count", "annotations": "", "videos": ""}]}]},
+            [],
+            "qa, retrieval",
+        ),
     ],
 )
 def test_bad_input_gets_one_line(

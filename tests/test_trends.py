@@ -128,4 +128,5 @@ def test_the_command_tells_what_our_curves_say(tmp_path: Path, capsys: pytest.Ca
     rows = [curve(seed, mean_1=20.0, mean_16=15.0 + 10 * seed) for seed in (1, 2)]
     (tmp_path / "ablations-a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert main(["tables", "--results", str(tmp_path)]) == 0
-    assert "unclear  16 clips beat one, averaged, Accuracy: +5.0, +15.0; sign test p = 0.5  (T=1; small)" in capsys.readouterr().out
+    told = "  T=1 (small)\n    16 clips beat one, averaged, Accuracy: +5.0, +15.0; 2 of 2 for it, sign test p = 0.5: unclear\n"
+    assert told in capsys.readouterr().out

@@ -12,7 +12,7 @@ One line of the file is one run, in the form that `clipbert tables` reads:
 
     run             name of the run: recipe, overrides and evaluations, as a hash; the same for all its seeds
     seed            of training; of a model that is only read, the number of the split, from 1
-    scale           what the numbers are of ("synthetic, ..."; "full" would be the paper's own data and size)
+    scale           what the numbers are of: other scales do not compare ("synthetic videos, ..."; "full" is the paper's own data and size)
     paper_cells     [{table, row, column, value, metric, num_examples}]: all cells of Tables 1 to 6 that this run fills
     figure_points   [{figure: 4, series, x: N_test, aggregation, column, value, metric, num_examples}]
     measured        what evaluate.py wrote, for each task: every N_test and aggregation
@@ -82,13 +82,13 @@ class Caller:
         return shlex.join(["python" if part == sys.executable else part for part in command])
 
 
-def read_rows(path: Path, runs: Sequence[Run], settings: AblationSettings) -> list[Row]:
+def read_rows(path: Path, runs: Sequence[Run]) -> list[Row]:
     """What is done; ValueError for a line that is none of these runs'."""
-    rows, known = [], {run.name for run in runs}
+    rows, known = [], {(run.name, run.scale) for run in runs}
     for number, line in enumerate(path.read_text().splitlines() if path.is_file() else (), 1):
         try:
             row = json.loads(line)
-            belongs = row["scale"] == settings.scale and row["run"] in known
+            belongs = (row["run"], row["scale"]) in known
         except (ValueError, TypeError, KeyError):
             raise ValueError(f"{path}, line {number} is no row of an ablation; take it out, or name another --out.") from None
         if not belongs:
@@ -112,7 +112,7 @@ def perform(run: Run, settings: AblationSettings, caller: Caller) -> Row:
         commands.append(caller.call("evaluate.py", [f"--model={model}", *evaluation.arguments(), f"--out={out}", "--num-clips", *sizes]))
         measured.append(json.loads(out.read_text()))
     return {
-        "run": run.name, "seed": run.seed, "scale": settings.scale, **cells(run, measured, settings.num_clips), "measured": measured,
+        "run": run.name, "seed": run.seed, "scale": run.scale, **cells(run, measured, settings.num_clips), "measured": measured,
         "overrides": list(run.overrides), "settings": run.content, "updates": line["step"], "seconds": seconds_of(run.folder),
         "evaluation_seconds": round(time.monotonic() - began, 1), "command": commands, "data": settings.data, "hardware": hardware(),
         "load": round(load, 1), "commit": record.commit(), "versions": record.versions(), "date": datetime.now(UTC).date().isoformat(),
@@ -177,7 +177,7 @@ def ablate(runs: Sequence[Run], left: Sequence[Run], settings: AblationSettings,
         with alone(run.folder) as free:
             if not free:
                 record.say(f"{about}: another process is at it")
-            elif not any(ablation_list.is_of(row, run) for row in read_rows(out, runs, settings)):
+            elif not any(ablation_list.is_of(row, run) for row in read_rows(out, runs)):
                 record.say(about)
                 try:
                     row = perform(run, settings, caller)
@@ -205,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ValueError(f"--seeds must be at least 1, got {args.seeds}.")
         settings = read_ablation(args.config)
         runs = plan(settings, num_seeds=args.seeds)
-        todo, done = chosen(runs, args.table), read_rows(args.out, runs, settings)
+        todo, done = chosen(runs, args.table), read_rows(args.out, runs)
         if args.list:
             print("\n".join(ablation_list.lines(todo, done, settings)))
             return 0

@@ -53,6 +53,8 @@ class RecipeSettings:
 
     config: str
     """Settings of train.py, beside this file."""
+    scale: str
+    """What its numbers are of: those of different scales are never compared; "full" is the paper's own data and size alone."""
     evaluations: tuple[EvaluationSettings, ...]
     """What the trained model is asked; together they fill the columns."""
     tables: tuple[str, ...] = TABLES
@@ -71,6 +73,8 @@ class ReadModelSettings:
     """A bundled model, or the folder of a saved one."""
     series: str
     """What the curve is called."""
+    scale: str
+    """What its numbers are of."""
     splits: tuple[tuple[EvaluationSettings, ...], ...]
     """One after the other in place of seeds."""
 
@@ -79,8 +83,6 @@ class ReadModelSettings:
 class AblationSettings:
     """One file of ablations."""
 
-    scale: str
-    """What the numbers are of, in a sentence; "full" only for the paper's own data and size."""
     data: str
     """How to get the data, as commands or in words."""
     output: str
@@ -114,6 +116,7 @@ class Run:
 
     name: str
     seed: int
+    scale: str
     evaluations: tuple[EvaluationSettings, ...]
     rows: tuple[TableRow, ...] = ()
     curves: tuple[Curve, ...] = ()
@@ -173,7 +176,7 @@ def _read_only(settings: AblationSettings, num_seeds: int) -> Iterator[Run]:
     for model in settings.models:
         name = _hash(model.model, [[asdict(one) for one in split] for split in model.splits])
         for number, evaluations in enumerate(model.splits[:num_seeds], 1):
-            yield Run(name, number, evaluations, curves=(Curve(model.series),), model=model.model, output=settings.output)
+            yield Run(name, number, model.scale, evaluations, curves=(Curve(model.series),), model=model.model, output=settings.output)
 
 
 def _trained(settings: AblationSettings, recipe: RecipeSettings) -> Iterator[Run]:
@@ -184,7 +187,8 @@ def _trained(settings: AblationSettings, recipe: RecipeSettings) -> Iterator[Run
         overrides = tuple(settings.instead.get(one.name, one.overrides))
         content = strict_yaml.merged(Path(recipe.config), overrides)
         name = _hash(content, [asdict(evaluation) for evaluation in recipe.evaluations])
-        run = found.get(name) or Run(name, 1, recipe.evaluations, recipe=recipe.config, overrides=overrides, content=content, output=settings.output)
+        new = Run(name, 1, recipe.scale, recipe.evaluations, recipe=recipe.config, overrides=overrides, content=content, output=settings.output)
+        run = found.get(name, new)
         added = {"rows": (*run.rows, one)} if isinstance(one, TableRow) else {"curves": (*run.curves, one)}
         found[name] = replace(run, **added)
     yield from found.values()
