@@ -65,7 +65,7 @@ assert 90 < seen["TGIF-QA", 16] < 100 and seen["ActivityNet Captions", 16] < 10
 # - **Scope**: the lengths that exist as text: TGIF-QA 3 s, ActivityNet 180 s; MSRVTT 14.8 s follows from "310 frames" at
 #   "21 FPS". DiDeMo and others: not told.
 # - **Method**: arithmetic on timelines; no video is decoded.
-# - **Result**: 16 clips see 95 % of a GIF and under 10 % of 180 s (24_long_video shows what that does to an answer).
+# - **Result**: 16 clips see 95 % of a GIF and under 10 % of 180 s.
 # - **Easy / difficult**: nothing to reproduce but the arithmetic; the distribution behind each mean is not in the paper.
 
 # %%

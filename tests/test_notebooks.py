@@ -1,0 +1,95 @@
+"""Notebooks: what is committed is what the source says, ran top to bottom, reads without a kernel, and hides nothing in functions."""
+
+import ast
+import contextlib
+import runpy
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import pytest
+from nbconvert import HTMLExporter
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+SOURCES = [path for path in sorted(FOLDER.glob("[0-9]*.py")) if path.name < "14" or path.name >= "20"]  # 14 to 19 are of other makes
+NAMES = [path.stem for path in SOURCES]
+
+
+def committed(source: Path) -> Any:
+    return nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+
+
+def code(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def outputs(notebook: Any) -> list[Any]:
+    return [output for cell in code(notebook) for output in cell.outputs]
+
+
+def test_tables_and_figures_of_the_paper_have_one() -> None:
+    tables = [f"table{n}" for n in (1, 2, 3, 4, 5, 7, 8, 9)]
+    for name in ("quickstart", *tables, "fig3", "fig4", "recipes", "session", "leaderboard", "ledger", "failure"):
+        assert any(name in stem for stem in NAMES), name
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=NAMES)
+def test_the_committed_notebook_is_what_its_source_says(source: Path) -> None:
+    """After a change of a source: make notebooks."""
+    ours, theirs = jupytext.read(source), committed(source)
+    assert [(cell.cell_type, cell.source) for cell in ours.cells] == [(cell.cell_type, cell.source) for cell in theirs.cells]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=NAMES)
+def test_it_ran_from_top_to_bottom_without_an_error_and_is_small(source: Path) -> None:
+    notebook = committed(source)
+    assert [cell.execution_count for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
+    assert not [output for output in outputs(notebook) if output.output_type == "error" or output.get("name") == "stderr"]
+    assert source.with_suffix(".ipynb").stat().st_size < 400_000 and "widgets" not in notebook.metadata
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=NAMES)
+def test_it_says_what_it_claims_first_and_what_it_found_last(source: Path) -> None:
+    notebook = jupytext.read(source)
+    first, last = notebook.cells[0], [cell for cell in notebook.cells if cell.cell_type == "markdown"][-1]
+    assert first.cell_type == "markdown" and first.source.startswith("# ")
+    assert all(f"**{word}" in last.source for word in ("Scope", "Method", "Result"))
+    parameters = code(notebook)[0]
+    assert "parameters" in parameters.metadata.get("tags", ())
+    assert [line.split(" = ")[0] for line in parameters.source.splitlines()] == ["MODE", "DEVICE", "SEED", "RESULTS_DIR"]
+    assert any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(source.read_text())))
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=NAMES)
+def test_it_uses_public_names_and_no_function_over_ten_lines(source: Path) -> None:
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno is not None and node.end_lineno - node.lineno < 10, node.name
+        names = [node.attr] if isinstance(node, ast.Attribute) else [a.name for a in node.names] if isinstance(node, ast.ImportFrom) else []
+        assert not [name for name in names if name.startswith("_") and not name.endswith("__")]
+
+
+def test_the_explorer_leaves_a_picture_and_a_table_for_readers_without_a_kernel() -> None:
+    notebook = committed(FOLDER / "00_quickstart.py")
+    (cell,) = [cell for cell in code(notebook) if cell.source.endswith("\nex")]
+    kinds = [set(output.data) for output in cell.outputs]
+    assert any("image/png" in kind for kind in kinds) and any("<table" in output.data.get("text/html", "") for output in cell.outputs)
+    page, _ = HTMLExporter(embed_images=True).from_notebook_node(nbformat.v4.new_notebook(cells=[cell], metadata=notebook.metadata))
+    assert page.count("data:image/png;base64,") == 1 and "its own answer" in page
+
+
+def test_the_quickstart_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    source = (FOLDER / "00_quickstart.py").read_text().replace('"../runs/notebooks"', repr(str(tmp_path)))
+    (tmp_path / "quickstart.py").write_text(source)
+    monkeypatch.chdir(FOLDER)
+    with contextlib.redirect_stdout(None):
+        found = runpy.run_path(str(tmp_path / "quickstart.py"))
+    assert found["ex"].result.answer == "cat" and (tmp_path / "quickstart-clips.pdf").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", SOURCES, ids=NAMES)
+def test_it_runs_from_a_fresh_kernel_in_smoke_mode(source: Path) -> None:
+    executed = runpy.run_path(str(FOLDER / "__main__.py"))["executed"]
+    assert not [output for output in outputs(executed(source, "smoke")) if output.output_type == "error"]
