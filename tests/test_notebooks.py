@@ -29,8 +29,8 @@ def outputs(notebook: Any) -> list[Any]:
 
 
 def test_tables_and_figures_of_the_paper_have_one() -> None:
-    tables = [f"table{n}" for n in (1, 2, 3, 4, 5, 7, 8, 9)]
-    for name in ("quickstart", *tables, "fig3", "fig4", "recipes", "session", "leaderboard", "ledger", "failure"):
+    tables = [f"table{n}" for n in range(1, 10)]
+    for name in ("quickstart", *tables, "fig3", "fig4", "recipes", "session", "leaderboard", "ledger", "failure", "long"):
         assert any(name in stem for stem in NAMES), name
 
 
@@ -76,7 +76,7 @@ def test_the_explorer_leaves_a_picture_and_a_table_for_readers_without_a_kernel(
     kinds = [set(output.data) for output in cell.outputs]
     assert any("image/png" in kind for kind in kinds) and any("<table" in output.data.get("text/html", "") for output in cell.outputs)
     page, _ = HTMLExporter(embed_images=True).from_notebook_node(nbformat.v4.new_notebook(cells=[cell], metadata=notebook.metadata))
-    assert page.count("data:image/png;base64,") == 1 and "its own answer" in page
+    assert page.count("<img") == 1 and "its own answer" in page
 
 
 def test_the_quickstart_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
