@@ -16,7 +16,7 @@ from rows import RESULTS, Row, read, table
 from targets import GPU_ONLY, TARGETS
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("decode", "inference", "training", "retrieval", "samplers")
+BENCHMARKS = ("decode", "inference", "training", "samplers")
 DOCUMENT = HERE.parent / "docs" / "performance.md"
 HEAD = """\
 # Performance: measured beside the original's algorithm
@@ -38,12 +38,10 @@ def run(names: Iterable[str], *, quick: bool) -> list[Row]:
     """The rows of each, from the result files that they write."""
     rows = []
     for name in names:
-        script = HERE / f"{name}.py"
-        if script.is_file():
-            print(f"{name} ...", file=sys.stderr, flush=True)
-            subprocess.run([sys.executable, str(script), *(["--quick"] if quick else [])], check=True, stdout=subprocess.DEVNULL)
-            path = newest(f"{name}-quick" if quick else name)
-            rows += read(path) if path else []
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        subprocess.run([sys.executable, str(HERE / f"{name}.py"), *(["--quick"] if quick else [])], check=True, stdout=subprocess.DEVNULL)
+        path = newest(f"{name}-quick" if quick else name)
+        rows += read(path) if path else []
     return rows
 
 

@@ -7,9 +7,13 @@ which runs the step on tensors without memory.  Writes benchmarks/results/traini
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1]))  # for the package train, which is not installed
 
 import torch
 from rows import Row, Timing, compared, table, timed, write
