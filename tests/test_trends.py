@@ -69,8 +69,8 @@ def test_chance_is_counted_over_all_orders() -> None:
 
 
 def test_seeds_are_averaged_and_shown_alone_where_they_have_all_rows() -> None:
-    names: tuple[str, ...] = ("Dense Uniform, 16", "Sparse Random, 4")
-    found = [dict(zip(names, values, strict=False)) for values in ((10.0, 50.0), (30.0, 10.0), (1.0,))]
+    names = ("Dense Uniform, 16", "Sparse Random, 4")
+    found: list[dict[str, float]] = [dict(zip(names, values, strict=False)) for values in ((10.0, 50.0), (30.0, 10.0), (1.0,))]
     (trend,) = table_trends(table_part("4"), [run for seed, cells in enumerate(found) for run in measured("4", cells, seed=seed)])
     assert trend.kendall_tau == 1.0 and trend.tau_by_seed == (1.0, -1.0)
 
