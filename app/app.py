@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,10 +46,14 @@ UPLOADS = "clipbert-uploads-"  # then the number of the process whose they are
 INTRO = "# clipbert explorer\nAsk about a video, and see which seconds made the answer."
 
 
-def build_app(predictor: "Predictor | Callable[[], Predictor]", *, examples: Path = EXAMPLES) -> gr.Blocks:
+def build_app(
+    predictor: "Predictor | Callable[[], Predictor]", *, examples: Path = EXAMPLES, others: "Mapping[str, Callable[[], Predictor]] | None" = None
+) -> gr.Blocks:
     """The whole app over a predictor, or over a function that loads one in the background.
 
-    Example videos are written to the folder `examples` once.
+    Example videos are written to the folder `examples` once.  `others` are
+    models that visitors may compare with, by name, each loaded when it is first
+    asked.
     """
     known = Examples(examples)
 
@@ -57,7 +61,7 @@ def build_app(predictor: "Predictor | Callable[[], Predictor]", *, examples: Pat
         return predictor() if callable(predictor) else predictor
 
     engine = Engine(load, then=known.answer_all)
-    shared = Shared(engine, Sessions(Path(get_upload_folder())), known)
+    shared = Shared(engine, Sessions(Path(get_upload_folder())), known, others or {})
     app = gr.Blocks(title="clipbert explorer", analytics_enabled=False, delete_cache=(3600, 86400))
     app.queue(default_concurrency_limit=1, max_size=32)  # while empty: afterwards it would describe every component anew
     with app:
@@ -118,7 +122,7 @@ def launch(app: gr.Blocks, **settings: Any) -> str:
 
 def serve(
     load: "Callable[[], Predictor]", *, host: str, port: int | None, share: bool, auth: tuple[str, str] | None, max_file_size: str,
-    mcp: bool = False, examples: Path = EXAMPLES,
+    mcp: bool = False, examples: Path = EXAMPLES, others: "Mapping[str, Callable[[], Predictor]] | None" = None,
 ) -> None:  # fmt: skip
     """Run the app until Ctrl-C.  Uploads live in a folder of their own, gone at the end, or at the next start after a crash.
 
@@ -131,7 +135,7 @@ def serve(
     clear_abandoned(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=f"{UPLOADS}{os.getpid()}-", ignore_cleanup_errors=True) as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
-        app = build_app(load, examples=examples)
+        app = build_app(load, examples=examples, others=others)
         importlib.import_module("transformers")  # while one thread: to a second one that imports it at the same time it lacks its names
         try:
             address = launch(

@@ -8,9 +8,9 @@ import logging
 import re
 import secrets
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -18,6 +18,9 @@ from app.asking import CHOICE
 from app.engine import Engine
 from app.examples import Examples
 from app.state import Sessions
+
+if TYPE_CHECKING:
+    from clipbert.predict import Predictor
 
 log = logging.getLogger(__name__)
 SERVER_PATH = re.compile(r"(?<![\w.])(?:/[^\s/:;,'\"]+)+/([^\s/:;,'\"]+)")  # keeps the file's name
@@ -35,6 +38,7 @@ class Shared:
     engine: Engine
     sessions: Sessions
     examples: Examples
+    others: "Mapping[str, Callable[[], Predictor]]" = field(default_factory=dict)  # models to compare with, each loaded when it is first asked
     page: gr.Blocks = field(init=False)  # its max_file_size is the limit of uploads, in bytes
     address: gr.Textbox = field(init=False)  # takes the page's query from the browser
     player: gr.Video = field(init=False)

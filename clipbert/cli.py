@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="clipbert: %(message)s", stream=sys.stderr)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
-        _find_model(getattr(args, "model", ""))
+        _find_models([getattr(args, "model", ""), *(getattr(args, "compare", None) or ())])
         result, present, *code = args.command(args)
         if args.json:
             print(json.dumps(result, ensure_ascii=False))
@@ -50,12 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _find_model(name: str) -> None:
-    """Fail on a model that is not there before torch is loaded; the hub is asked for one that is named `hf:` alone."""
-    if is_hf(name):
+def _find_models(names: Sequence[str]) -> None:
+    """Fail on a model of transformers that is not there before torch is loaded; the hub is asked only for what is named `hf:`."""
+    named = [name for name in names if is_hf(name)]
+    if not named:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    for name in named:
         find(name)
-        return
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 def _parser() -> argparse.ArgumentParser:

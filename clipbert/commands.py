@@ -198,6 +198,7 @@ def app_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for this name and password")
     parser.add_argument("--share", action="store_true", help="also publish a temporary link through gradio.live")
     parser.add_argument("--max-file-size", default="500mb", metavar="SIZE", help="of an upload (default 500mb)")
+    parser.add_argument("--compare", nargs="+", metavar="MODEL", help="models that visitors may compare with (default: the bundled ones)")
     parser.add_argument("--mcp", action="store_true", help="also offer ask, sample, ... as tools to language models (needs the package mcp)")
 
 
@@ -216,9 +217,17 @@ def app(args: argparse.Namespace) -> Command:
     sys.path.insert(0, str(root))
     _import_app(with_mcp=args.mcp).serve(
         lambda: load_predictor(args), host=args.host, port=args.port, share=args.share, auth=tuple(args.auth.split(":", 1)) if args.auth else None,
-        max_file_size=args.max_file_size, mcp=args.mcp,
+        max_file_size=args.max_file_size, mcp=args.mcp, others=_others(args),
     )  # fmt: skip
     return {}, lambda _: None
+
+
+def _others(args: argparse.Namespace) -> dict[str, Callable[[], Any]]:
+    """The models that visitors may compare with; only the server's owner names any, so that nobody else can have one fetched."""
+    from clipbert.bundled import BUNDLED
+
+    names = [name for name in args.compare or BUNDLED if name != args.model]
+    return {name: lambda name=name: load_predictor(argparse.Namespace(**{**vars(args), "model": name})) for name in names}
 
 
 def _import_app(*, with_mcp: bool) -> Any:

@@ -29,8 +29,8 @@ def app_url(app_predictor: Any, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @contextmanager
-def running_app(predictor: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an app over a predictor, whose examples are quick to make and answered already."""
+def running_app(predictor: Any, tmp_path_factory: pytest.TempPathFactory, **settings: Any) -> Iterator[str]:
+    """The address of an app over a predictor (`settings` are of `build_app`), whose examples are quick to make and answered already."""
     from videos import write_video
 
     from app.app import build_app, launch
@@ -47,7 +47,7 @@ def running_app(predictor: Any, tmp_path_factory: pytest.TempPathFactory) -> Ite
         patch.setattr("app.engine.HEAD_START_SECONDS", 0)
         known = Examples(examples)
         patch.setattr("app.app.Examples", lambda folder: known)
-        app = build_app(predictor, examples=examples)
+        app = build_app(predictor, examples=examples, **settings)
         known.answered(known.all()[-1].name, within_seconds=300)  # so that what a test counts of the model's work is its own
         yield launch(app, server_port=_free_port(), allowed_paths=[str(examples)], max_file_size="5mb")
         app.close()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from app.model_panel import model_panel
 from app.pictures import Picture
 from app.scoring import ACCURACY, RECALL, STREAMS, SYNTHETIC_VIDEOS, Scores, synthetic_set, uploaded_set
 from app.settings import sampling
@@ -98,6 +99,7 @@ def build(shared: Shared) -> None:
     asked = shared.on(matrix.select, ask_so, outputs=[*chosen, shared.question, shared.tabs], notice=notice)
     asked.then(fn=None, js=ASK, inputs=[shared.question], api_visibility="private")
     _policies(shared, question, listed)
+    model_panel(shared, question, listed)
     _when_it_matters(shared)
     _data_set(shared)
 

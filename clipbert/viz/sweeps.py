@@ -26,16 +26,16 @@ def ntest_curve(sweep: Sequence[SweepRow], *, model: str, note: str = "", spent:
     )  # fmt: skip
 
 
-def ntest_panels(sweeps: Mapping[str, Sequence[SweepRow]], *, model: str, spent: Mapping[str, Mapping[int, Spent]] | None = None) -> Chart:
-    """`ntest_curve` of the same question under each policy, the keys of `sweeps`, side by side on one scale."""
+def ntest_panels(
+    sweeps: Mapping[str, Sequence[SweepRow]], *, model: str, spent: Mapping[str, Mapping[int, Spent]] | None = None, panels: str = "policy"
+) -> Chart:
+    """`ntest_curve` of the same question under each policy or other name, the keys of `sweeps`, side by side on one scale; `panels` says of what."""
     final = next(iter(sweeps.values()))[-1].answer
-    rows: list[Row] = [
-        {"policy": policy, **row} for policy, sweep in sweeps.items() for row in _curve_rows(sweep, final, (spent or {}).get(policy, {}))
-    ]
+    rows: list[Row] = [{panels: name, **row} for name, sweep in sweeps.items() for row in _curve_rows(sweep, final, (spent or {}).get(name, {}))]
     return Chart(
-        "Answer by N_test under each policy", model, f"probability of the answer given; named where it is not “{plain(final, 40)}”", rows,
+        f"Answer by N_test under each {panels}", model, f"probability of the answer given; named where it is not “{plain(final, 40)}”", rows,
         Axis("N_test (clips)", "log2", ticks=_sizes(rows)), percent_axis("probability (%)", [row["probability_percent"] for row in rows]),
-        (_curve_lines(rows),), AGGREGATIONS, panels="policy",
+        (_curve_lines(rows),), AGGREGATIONS, panels=panels,
     )  # fmt: skip
 
 

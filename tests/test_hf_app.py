@@ -1,0 +1,77 @@
+"""The app over other models than ClipBERT: what they have works, what they have not is said in one line."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from app_fixtures import fresh_page, running_app
+from conftest import GOLDEN
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from hf_models import write_clip, write_vilt_qa
+from test_predict import make_predictor
+
+from clipbert.predict import Predictor
+
+pytestmark = pytest.mark.slow
+VIDEO = GOLDEN / "video_a30.mp4"
+
+
+@pytest.fixture(scope="module")
+def vilt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    folder = write_vilt_qa(tmp_path_factory.mktemp("vilt"))
+    own = Predictor.from_pretrained(f"hf:{folder}", device="cpu")
+    with running_app(own, tmp_path_factory, others={"clipbert": make_predictor}) as url:
+        client = Client(url, verbose=False)
+        yield client
+        client.close()
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    folder = write_clip(tmp_path_factory.mktemp("clip"))
+    with running_app(Predictor.from_pretrained(f"hf:{folder}", device="cpu"), tmp_path_factory) as url:
+        client = Client(url, verbose=False)
+        yield client
+        client.close()
+
+
+def test_vilt_answers_sweeps_and_is_explained_by_cells(vilt: Any) -> None:
+    answer = vilt.predict(handle_file(VIDEO), "what is it?", 2, 1, api_name="/ask")
+    assert answer["answer"] in ("red", "green", "car") and len(answer["clips"]) == 2
+    assert len(vilt.predict(handle_file(VIDEO), "what is it?", api_name="/sweep")["rows"]) == 15
+    explained = vilt.predict(handle_file(VIDEO), "what is it?", 2, 1, method="cell_occlusion", clip=1, api_name="/attribute")
+    assert explained["method"] == "cell_occlusion"
+
+
+def test_two_models_answer_beside_each_other(vilt: Any, browser: Any) -> None:
+    with fresh_page(browser, vilt.src) as page:
+        page.click("#tab-ntest-button")
+        page.fill("#sweep-question textarea, #sweep-question input", "what is it?")
+        page.click("#models > button")
+        page.click("#models-compare")
+        page.wait_for_selector("#models-votes table")
+        votes = page.locator("#models-votes").inner_text()
+        assert "clipbert (the other)" in votes
+        assert len(re.findall(r"to \S+\t(red|green|car) \d+ %\t(red|green|blue|white) \d+ %", votes)) == 16
+
+
+def test_vilt_without_a_match_score_cannot_search(vilt: Any) -> None:
+    with pytest.raises(AppError, match="has no match score"):
+        vilt.predict([handle_file(VIDEO)], "a red car", api_name="/retrieve")
+
+
+def test_clip_searches_and_is_explained_by_clips(clip: Any) -> None:
+    assert len(clip.predict([handle_file(VIDEO)], "a red car", api_name="/retrieve")["hits"]) == 1
+    explained = clip.predict(handle_file(VIDEO), "a red car", 2, 1, task="match", api_name="/attribute")
+    assert explained["method"] == "clip_shapley"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [({"api_name": "/ask"}, "give choices"), ({"api_name": "/attribute", "task": "match", "method": "cell_occlusion"}, "has no cells")],
+)
+def test_what_clip_cannot_do_is_told(clip: Any, settings: dict[str, str], told: str) -> None:
+    with pytest.raises(AppError, match=told):
+        clip.predict(handle_file(VIDEO), "what is it?", **settings)
