@@ -30,7 +30,7 @@ def outputs(notebook: Any) -> list[Any]:
 
 def test_tables_and_figures_of_the_paper_have_one() -> None:
     tables = [f"table{n}" for n in range(1, 10)]
-    for name in ("quickstart", *tables, "fig3", "fig4", "recipes", "session", "leaderboard", "ledger", "failure", "long"):
+    for name in ("quickstart", *tables, "fig3", "fig4", "fig5", "recipes", "session", "leaderboard", "ledger", "failure", "long"):
         assert any(name in stem for stem in NAMES), name
 
 
