@@ -140,12 +140,12 @@ def _sampled(
     gains = torch.empty(NUM_PERMUTATIONS, num_clips, dtype=torch.float64)
     for gain in gains:
         order = torch.randperm(num_clips, generator=generator)
-        prefixes = _pool_prefixes(logits[order], how)
+        prefixes = pool_prefixes(logits[order], how)
         gain[order] = value(prefixes).diff(prepend=torch.tensor([value_of_none], dtype=torch.float64))
     return Contribution(gains.mean(dim=0), gains.std(dim=0) / math.sqrt(NUM_PERMUTATIONS))
 
 
-def _pool_prefixes(logits: Float64[Tensor, "N K"], how: str) -> Float64[Tensor, "N K"]:
+def pool_prefixes(logits: Float64[Tensor, "N K"], how: str) -> Float64[Tensor, "N K"]:
     """Row n pools the first n + 1 clips."""
     if how == "mean":
         return logits.cumsum(dim=0) / torch.arange(1, len(logits) + 1)[:, None]

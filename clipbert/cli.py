@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from clipbert import attribute_command, commands, sampler_command, show
+from clipbert import adaptive_command, attribute_command, commands, sampler_command, show
 from clipbert.commands import Command, given, load_predictor, show_progress
 from clipbert.hf.files import find, is_hf
 from clipbert.results import answer_result, sample_result, sweep_result
@@ -92,6 +92,7 @@ def _ask_options(ask: argparse.ArgumentParser) -> None:
     commands.session_options(ask)
     commands.batch_options(ask)
     sampler_command.options(ask)
+    adaptive_command.options(ask)
 
 
 def _sample_options(sample: argparse.ArgumentParser) -> None:
@@ -194,6 +195,7 @@ def _ask(args: argparse.Namespace) -> Command:
 
     commands.check_batch(args)
     sampler_command.check(args)
+    adaptive_command.check(args)
     if args.jsonl is not None:
         return commands.ask_batch(args)
     require_text(args.question, "question")
@@ -201,6 +203,8 @@ def _ask(args: argparse.Namespace) -> Command:
         check_choices(args.choices)
     commands.check_session_files(args)
     _check_video(args)
+    if args.adaptive:
+        return adaptive_command.ask(args)
     predictor = load_predictor(args)
     video, looked = sampler_command.encode(args, predictor)
     prediction = predictor.answer(video, args.question, choices=args.choices, aggregation=args.aggregate, seed=args.seed or 0)

@@ -51,11 +51,13 @@ class Predictor(VideoEncoder):
         cache_bytes: tuple[int, int, int] = CACHE_BYTES,
     ) -> None:
         self._start(ClipBertPerClip(model, processor, name=name, device=device, dtype=dtype), processor.sampling, cache_bytes)
+        self.settle_margins = processor.settle_margins
 
     def _start(self, model: PerClipModel, sampling: SamplingConfig, cache_bytes: tuple[int, int, int]) -> None:
         frame_bytes, feature_bytes, logit_bytes = cache_bytes
         VideoEncoder.__init__(self, model, sampling, frame_bytes=frame_bytes, feature_bytes=feature_bytes)
         self.logits = Cache(logit_bytes)
+        self.settle_margins: dict[str, float] = {}
         self.clips_in_parts = InParts()
 
     @classmethod
@@ -251,6 +253,17 @@ class Predictor(VideoEncoder):
         how = aggregation or self.sampling.aggregation
         check_known("aggregation", how, AGGREGATIONS)
         return how
+
+    def settle_margin(self, how: str) -> float:
+        """The lead, in nats, at which an answer pooled so counts as settled (`clipbert.adaptive`).
+
+        Raises ValueError where it was not calibrated.
+        """
+        if how not in self.settle_margins:
+            raise ValueError(
+                f'model {self.model.name} has no calibrated margin for aggregation "{how}"; give one in nats, or calibrate it with train/settle.py.'
+            )
+        return self.settle_margins[how]
 
     def _head(self, kind: str) -> str | None:
         return next((name for name, k in self.model.heads.items() if k == kind), None)

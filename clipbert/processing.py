@@ -62,11 +62,13 @@ class ClipBertProcessor:
         vocabulary: Sequence[str] | None = None,
         max_text_length: int = 100,
         sampling: SamplingConfig | None = None,
+        settle_margins: dict[str, float] | None = None,
     ) -> None:
         self.image_size, self.max_text_length = image_size, max_text_length
         self.pixel_mean, self.pixel_std = list(pixel_mean), list(pixel_std)
         self.vocabulary = list(vocabulary) if vocabulary is not None else VOCABULARY.read_text(encoding="utf-8").splitlines()
         self.sampling = sampling or SamplingConfig()
+        self.settle_margins = dict(settle_margins or {})  # aggregation -> nats; see clipbert.adaptive
         self.tokenizer = BertTokenizer(vocab={piece: i for i, piece in enumerate(self.vocabulary)}, do_lower_case=True)
         self._mean = torch.tensor(self.pixel_mean).reshape(3, 1, 1)
         self._std = torch.tensor(self.pixel_std).reshape(3, 1, 1)
@@ -113,7 +115,7 @@ class ClipBertProcessor:
         (folder / "vocab.txt").write_text("\n".join(self.vocabulary) + "\n", encoding="utf-8")
         settings = {
             "image_size": self.image_size, "pixel_mean": self.pixel_mean, "pixel_std": self.pixel_std,
-            "max_text_length": self.max_text_length, "sampling": asdict(self.sampling),
+            "max_text_length": self.max_text_length, "sampling": asdict(self.sampling), "settle_margins": self.settle_margins,
         }  # fmt: skip
         (folder / "processor.json").write_text(json.dumps(settings, indent=2) + "\n")
 

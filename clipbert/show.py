@@ -14,6 +14,9 @@ def answer(result: dict[str, Any]) -> None:
     width = max(len(name) for _, name in ranked)
     for score, name in ranked:
         print(f"  {name:<{width}}  {bar(score)} {100 * score:5.1f} %")
+    if (adaptive := result.get("adaptive")) is not None:
+        until = "until the answer was settled" if adaptive["settled"] else "and the answer is not settled"
+        print(f"\n  read {adaptive['num_read']} of {adaptive['num_planned']} clips, {until} (a lead of {adaptive['margin']:.2f} nats)")
     print("\n  clip  seconds            its own answer" + " " * 12 + "contribution (nats)")
     largest = max(abs(clip["contribution"]) for clip in result["clips"]) or 1.0
     for n, clip in enumerate(result["clips"], 1):

@@ -65,7 +65,7 @@ LAYERS = (
     ),
     ("predict", "evaluate"),
     ("index_entry", "index_segment", "index_file_v1", "index_file", "gallery_scores", "hits", "index_build", "retrieval"),
-    ("cascade", "sharded_search", "streaming", "edits"),
+    ("cascade", "sharded_search", "streaming", "adaptive", "edits"),
     ("cost_limits", "cost_settings", "cost_trace", "cost_parts", "cost_point", "cost", "cost_panels"),
     (
         "doctor",
@@ -118,7 +118,7 @@ LAYERS = (
         "session",
         "session_file",
     ),
-    ("show", "commands", "sampler_command", "attribute_command", "cli", "__main__", "__init__"),
+    ("show", "commands", "sampler_command", "attribute_command", "adaptive_command", "cli", "__main__", "__init__"),
 )
 LAYER = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 ONLY_IN = {
