@@ -238,6 +238,10 @@ class _Edited:
     def __exit__(self, *exc: Any) -> None:
         self._opened.__exit__(*exc)
 
+    @property
+    def frames_decoded(self) -> int:
+        return self._video.frames_decoded
+
     def decode(self, indices: Any) -> tuple[dict[int, Tensor], tuple[int, ...]]:
         pictures, missing = self._video.decode(indices)
         return {i: self._edit(frame) for i, frame in pictures.items()}, missing
