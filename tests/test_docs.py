@@ -32,7 +32,7 @@ def test_the_example_runs_and_prints_what_is_written(title: str, tmp_path: Path,
     monkeypatch.chdir(tmp_path)
     kept, said = [dict(registry) for registry in REGISTRIES], io.StringIO()
     try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(None):
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
             exec(compile(code, f"docs/extend.md: {title}", "exec"), {"__name__": "example"})
     finally:
         for registry, before in zip(REGISTRIES, kept, strict=True):
