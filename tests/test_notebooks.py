@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import io
 import runpy
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def test_the_quickstart_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     source = (FOLDER / "00_quickstart.py").read_text().replace('"../runs/notebooks"', repr(str(tmp_path)))
     (tmp_path / "quickstart.py").write_text(source)
     monkeypatch.chdir(FOLDER)
-    with contextlib.redirect_stdout(None):
+    with contextlib.redirect_stdout(io.StringIO()):
         found = runpy.run_path(str(tmp_path / "quickstart.py"))
     assert found["ex"].result.answer == "cat" and (tmp_path / "quickstart-clips.pdf").is_file()
 
