@@ -240,7 +240,8 @@ def test_two_visitors_do_not_see_each_others_results(page: Any, browser: Any, ap
     context = browser.new_context()
     other = context.new_page()
     other.goto(app_url)
-    other.wait_for_selector("#clips .clip-card", timeout=300_000)
+    other.wait_for_selector("#answer .big", timeout=300_000)
+    other.wait_for_selector("#answer-line .chart-title")  # the last of what an answer shows
     before = other.inner_text("#answer")
     ask(page, "mine alone?")
     page.wait_for_function("document.querySelector('#answer .state')?.innerText == 'after all 4 clips'")
