@@ -99,7 +99,8 @@ class _Answer:
         # past the queue, whose turn and stream cost more than pooling; clips and chart, which take longer to draw, come behind
         pooled = on(how.input, self.pool_again, [how], [self.answer], queue=False, trigger_mode="always_last", **quiet)
         shared.after(pooled, self.redraw, self.outputs, notice=self.notice)
-        shared.when_video_changes(self.other_video, [how], [*asking.inputs, *self.outputs], notice=self.notice)
+        # of its own: it waits for an example's answer, and nothing else should
+        on(shared.video_changed.change, self.other_video, [how], [*asking.inputs, *self.outputs], **quiet)
         on(self.cards.click, self.seek, outputs=[shared.player], **quiet)
 
     def run(self, session: Session, how: str, text: str, listed: str, *settings: Any) -> Iterator[Updates]:

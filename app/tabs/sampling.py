@@ -91,7 +91,8 @@ def build(shared: Shared) -> None:
     views = [timeline, counters, chips, table]
     changes = [size.change, *(setting.change for setting in shared.settings if setting is not shared.settings[AGGREGATION])]
     shared.on(changes, look, [size, *shared.settings], views, notice=notice, trigger_mode="always_last", show_progress="hidden")
-    shared.when_video_changes(other_video, [size, *shared.settings], [*views, card], notice=notice)
+    # of its own: the cells of a clip are the model's, which may still be loading
+    shared.on(shared.video_changed.change, other_video, [size, *shared.settings], [*views, card], notice=notice, show_progress="hidden")
     shared.on(shared.answered.change, answered, [size, *shared.settings], views, notice=notice, show_progress="hidden")
     shared.on(timeline.select, open_clip, outputs=[card, shared.player], notice=notice)
     _train_view(shared)
