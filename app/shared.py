@@ -82,7 +82,7 @@ class Shared:
         )
 
     def when_video_changes(self, run: Callable[..., Updates], inputs: Sequence[Any] = (), outputs: Sequence[Any] = (), *, notice: gr.HTML) -> None:
-        """Let `run(session, *values)` return what shows another video, or clears what was shown of the last; it is quick, runs no model and waits for none.
+        """Let `run(session, *values)` clear what was shown of the last video; it is quick, runs no model and waits for none.
 
         `wire_video_change` makes one event of all: the page handles every event of
         its own by a pass over all components, which made ten of them a second long.
