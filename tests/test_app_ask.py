@@ -243,8 +243,9 @@ def test_two_visitors_do_not_see_each_others_results(page: Any, browser: Any, ap
     other.wait_for_selector("#answer .big", timeout=300_000)
     other.wait_for_selector("#answer-line .chart-title")  # the last of what an answer shows
     before = other.inner_text("#answer")
+    page.evaluate("document.querySelector('#answer .state').dataset.old = ''")  # the example's answer says the same
     ask(page, "mine alone?")
-    page.wait_for_function("document.querySelector('#answer .state')?.innerText == 'after all 4 clips'")
+    page.wait_for_function("document.querySelector('#answer .state:not([data-old])')?.innerText == 'after all 4 clips'")
     page.click("#settings button")
     page.click("#aggregation input[value=max]")
     page.wait_for_function("document.querySelector('#answer').innerText.includes('pooled by max')")
