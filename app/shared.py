@@ -102,10 +102,10 @@ class Shared:
             other_video, inputs, outputs, api_visibility="private", concurrency_limit=None, show_progress="hidden"
         )  # fmt: skip
 
-    def after(self, event: Any, run: Callable[..., Any], outputs: Sequence[Any], *, notice: gr.HTML) -> Any:
-        """Wire `run(session)` to follow what `on` returned, quietly."""
+    def after(self, event: Any, run: Callable[..., Any], inputs: Sequence[Any] = (), outputs: Sequence[Any] = (), *, notice: gr.HTML) -> Any:
+        """Wire `run(session, *values)` to follow what `on` returned, quietly; the values are those of then."""
         return event.then(
-            self._guarded(run, notice), [], [*outputs, notice], api_visibility="private", concurrency_limit=None, show_progress="hidden"
+            self._guarded(run, notice), list(inputs), [*outputs, notice], api_visibility="private", concurrency_limit=None, show_progress="hidden"
         )  # fmt: skip
 
     def stops(self, button: gr.Button) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from app_fixtures import fresh_page
+from gradio_client import handle_file
 from test_app_saving import answered
 from test_predict import VIDEO, make_predictor
 
@@ -127,6 +128,39 @@ def test_another_aggregation_runs_no_model(page: Any, scored: list[float]) -> No
     page.click("#aggregation input[value=mean]")
     page.wait_for_function("document.querySelector('#answer').innerText.includes('pooled by mean')")
     assert not scored
+
+
+def test_a_pooling_chosen_while_the_answer_grows_is_that_of_its_end(page: Any, held: threading.Semaphore) -> None:
+    page.click("#settings button")
+    held.release()
+    ask(page, "does the choice stay?")
+    page.wait_for_function("/after 1\\/4/.test(document.querySelector('#answer .state')?.innerText)")
+    page.click("#aggregation input[value=mean]")
+    page.wait_for_function("document.querySelector('#answer').innerText.includes('pooled by mean')")
+    held.release()
+    page.wait_for_function("/after 2\\/4/.test(document.querySelector('#answer .state')?.innerText)")
+    assert "2 clips pooled by mean" in page.inner_text("#answer")
+    held.release(100)
+    page.wait_for_function("document.querySelector('#answer .state')?.innerText == 'after all 4 clips'")
+    assert "4 clips pooled by mean" in page.inner_text("#answer")
+
+
+def test_a_pooling_chosen_while_the_question_waits_for_its_turn_is_that_of_its_end(page: Any, client: Any, held: threading.Semaphore) -> None:
+    page.click("#settings button")
+    before = client.submit(handle_file(VIDEO), "who is first?", 2, api_name="/ask")
+    while before.status().code.name != "PROCESSING":
+        time.sleep(0.05)
+    ask(page, "whose turn is it?")
+    page.wait_for_function("/queue: \\d+\\/\\d+/.test(document.querySelector('#answer').innerText)")
+    page.click("#aggregation input[value=max]")
+    page.wait_for_function("document.querySelector('#answer').innerText.includes('pooled by max')")
+    while not before.done():
+        held.release()
+        time.sleep(0.05)
+    page.wait_for_selector("#answer .state:has-text('looking at the first clip')")
+    held.release(100)
+    page.wait_for_function("document.querySelector('#answer').innerText.includes('after all 4 clips')")
+    page.wait_for_function("document.querySelector('#answer').innerText.includes('4 clips pooled by max')")
 
 
 def test_the_answer_pooled_otherwise_is_shown_before_the_server_is_heard(page: Any) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -20,7 +21,7 @@ from app.shared import Shared, Updates, notice_html
 from app.state import Session
 from app.views import CLICK_OTHER, CLICK_SECONDS, answer_html, cards_html, pieces_html, planned_html
 from clipbert.checks import require_text
-from clipbert.sampling_config import AGGREGATIONS
+from clipbert.sampling_config import AGGREGATIONS, SamplingConfig
 
 TITLE, PLACE = "Ask", 1
 FIRST_ANSWER_SECONDS = 120
@@ -94,39 +95,59 @@ class _Answer:
     def wire(self) -> None:
         shared, asking, on = self.shared, self.asking, self.shared.on
         how, quiet = shared.settings[AGGREGATION], {"notice": self.notice, "show_progress": "hidden"}
-        on([asking.ask.click, asking.question.submit], self.run, [*asking.inputs, *shared.settings], self.outputs, notice=self.notice,
-           concurrency_id="model", show_progress="minimal", show_progress_on=[self.answer], validator=_check)  # fmt: skip
+        ran = on([asking.ask.click, asking.question.submit], self.run, [*asking.inputs, *shared.settings], self.outputs, notice=self.notice,
+                 concurrency_id="model", show_progress="minimal", show_progress_on=[self.answer], validator=_check)  # fmt: skip
         # past the queue, whose turn and stream cost more than pooling; clips and chart, which take longer to draw, come behind
         pooled = on(how.input, self.pool_again, [how], [self.answer], queue=False, trigger_mode="always_last", **quiet)
-        shared.after(pooled, self.redraw, self.outputs, notice=self.notice)
+        shared.after(pooled, self.redraw, outputs=self.outputs, notice=self.notice)
+        shared.after(ran, self.settle, [how], self.outputs, notice=self.notice)
         # of its own: it waits for an example's answer, and nothing else should
         on(shared.video_changed.change, self.other_video, [how], [*asking.inputs, *self.outputs], **quiet)
         on(self.cards.click, self.seek, outputs=[shared.player], **quiet)
 
     def run(self, session: Session, how: str, text: str, listed: str, *settings: Any) -> Iterator[Updates]:
-        from clipbert.edits import footage
-
         session.stop.clear()
         wanted, question, path = sampling(settings), _question(how, text, listed), session.current_video()
-        yield (
-            {self.answer: '<p class="state" role="status">looking at the first clip …</p>', self.cards: ""} | self.files.hidden() | self.line.clear()
-        )
+        for last in ("ask", "pooling"):
+            session.results.pop(last, None)
+        nothing = {self.answer: "", self.cards: ""} | self.files.hidden() | self.line.clear()
+        yield nothing | {self.answer: '<p class="state" role="status">looking at the first clip …</p>'}
+        try:
+            yield from self.answers(session, path, question, wanted)
+        except Exception:
+            yield nothing
+            raise
+
+    def answers(self, session: Session, path: Path, question: Question, wanted: SamplingConfig) -> Iterator[Updates]:
+        """The answer after each clip, pooled as is then chosen, until it is whole, stopped, or of another video than the page's."""
+        from clipbert.edits import footage
+
         predictor = self.shared.engine.predictor()
         shown = footage(predictor, path, **vars(wanted))
         yield {self.cards: planned_html(shown.clips)}
         with closing(ask_footage(predictor, shown, question)) as steps:
             for asked in steps:
-                if session.video != path:  # another video was chosen meanwhile
+                if session.video != path:
                     return
                 stopped = session.stop.is_set() and asked.num_done < asked.num_planned
+                if (chosen := session.results.get("pooling", wanted.aggregation)) != wanted.aggregation:
+                    asked = self.pooled(asked, chosen)
                 if asked.finished and session.saved is not None:
                     asked = replace(asked, origin=compared(session.saved, session_of(predictor, asked, path), asked.prediction))
                 yield self.show(session, replace(asked, stopped=stopped))
                 if stopped:
                     return
 
+    def settle(self, session: Session, how: str) -> Updates:
+        """After a run: the pooling that was chosen while it waited for its turn."""
+        asked = session.results.get("ask")
+        if asked is None or asked.video is None or asked.prediction.aggregation == how:
+            return {self.notice: gr.skip()}
+        return {self.notice: gr.skip(), **self.show(session, self.pooled(asked, how))}
+
     def pool_again(self, session: Session, how: str) -> Updates:
-        """The answer alone; `redraw` follows."""
+        """The answer alone; `redraw` follows.  A run that is under way goes on with this pooling."""
+        session.results["pooling"] = how
         asked = self.repooled(session, how)
         if asked is None:
             return {}

@@ -25,6 +25,8 @@ NUM_CLIPS, AGGREGATION = 0, 4  # their places among the settings
 OWN_SET, BUNDLED_SET = "my videos", "synthetic videos, made here"
 COMPARED = ("paper", "official", "centered")
 SETS = (BUNDLED_SET, OWN_SET)
+METRICS = [("accuracy of answers", ACCURACY), ("R@1: captions that find their video first", RECALL)]
+FILES = 'Your videos, and one .jsonl: a line {"video", "question", "answer"} a question, or {"video", "caption"} a caption'
 CELL_CLICK = """element.addEventListener("click", (event) => {
   const cell = event.target.closest("button[data-clips]");
   if (cell) trigger("select", { index: [Number(cell.dataset.clips), cell.dataset.how] });
@@ -44,64 +46,77 @@ def build(shared: Shared) -> None:
         stop = gr.Button("Stop", scale=1, min_width=80, elem_id="sweep-stop")
     with gr.Accordion("Choose among given answers (optional)", open=False):
         listed = gr.Textbox(label="One answer a line; empty: the model's own answers", lines=3, max_length=4000, elem_id="sweep-choices")
-    said = gr.HTML(elem_id="sweep-said")
-    curve = Picture(shared, "ntest-curve", notice)
-    matrix = gr.HTML(elem_id="ntest-matrix", js_on_load=CELL_CLICK, apply_default_css=False)
     shared.follows_question(question)
     shared.stops(stop)
-    explain = _Explainer(shared)
+    _Swept(shared, notice).wire([run.click, question.submit], [question, listed])
+    _policies(shared, question, listed)
+    model_panel(shared, question, listed)
+    _when_it_matters(shared)
+    _DataSet(shared)
 
-    def show(session: Session, sweep: Sweep, num_clips: int, aggregation: str) -> Updates:
+
+class _Swept:
+    """The sweep as it grows: its curve, the answers as a matrix, and how their clips' opinions were pooled."""
+
+    def __init__(self, shared: Shared, notice: gr.HTML) -> None:
+        self.shared, self.notice = shared, notice
+        self.said = gr.HTML(elem_id="sweep-said")
+        self.curve = Picture(shared, "ntest-curve", notice)
+        self.matrix = gr.HTML(elem_id="ntest-matrix", js_on_load=CELL_CLICK, apply_default_css=False)
+        self.explain = _Explainer(shared)
+        self.outputs = [self.said, self.matrix, *self.curve.outputs, *self.explain.outputs]
+
+    def wire(self, triggers: list[Any], asked: list[Any]) -> None:
+        shared, on, notice = self.shared, self.shared.on, self.notice
+        chosen = [shared.settings[NUM_CLIPS], shared.settings[AGGREGATION]]
+        ran = on(triggers, self.run, [*asked, *shared.settings], self.outputs, notice=notice, concurrency_id="model")
+        shared.after(ran, self.mark, chosen, [self.matrix], notice=notice)
+        on([each.change for each in chosen], self.mark, chosen, [self.matrix], notice=notice, trigger_mode="always_last", show_progress="hidden")
+        shared.when_video_changes(self.other_video, outputs=self.outputs, notice=notice)
+        cell = on(self.matrix.select, self.ask_so, outputs=[*chosen, shared.question, shared.tabs], notice=notice)
+        cell.then(fn=None, js=ASK, inputs=[shared.question], api_visibility="private")
+
+    def run(self, session: Session, text: str, choices: str, *settings: Any) -> Iterator[Updates]:
+        require_text(text, "question")
+        session.stop.clear()
+        wanted, video = sampling(settings), session.current_video()
+        for sweep in sweep_stream(self.shared.engine.predictor(), video, text, _answers(choices), wanted, sizes_with(wanted.num_clips)):
+            if session.video != video:
+                return
+            updates = self.show(session, sweep, wanted.num_clips, wanted.aggregation)
+            yield updates | (self.explain(session) if sweep.finished else {})
+            if session.stop.is_set():
+                return
+
+    def show(self, session: Session, sweep: Sweep, num_clips: int, aggregation: str) -> Updates:
         from clipbert.viz.figures import ntest_curve
 
         session.results["sweep"] = sweep
         state = "" if sweep.finished else f"; N_test {', '.join(map(str, sweep.logits))} of {', '.join(map(str, sweep.planned))} done"
         return {
-            said: f'<p class="soft" role="status">model {sweep.model}; {sweep.note}{state}</p>',
-            matrix: matrix_html(sweep, num_clips=num_clips, aggregation=aggregation),
-            **curve.show(session, ntest_curve(sweep.rows(), model=sweep.model, note=sweep.note, spent=sweep.spent)),
+            self.said: f'<p class="soft" role="status">model {sweep.model}; {sweep.note}{state}</p>',
+            self.matrix: matrix_html(sweep, num_clips=num_clips, aggregation=aggregation),
+            **self.curve.show(session, ntest_curve(sweep.rows(), model=sweep.model, note=sweep.note, spent=sweep.spent)),
         }
 
-    def sweeps(session: Session, text: str, choices: str, *settings: Any) -> Iterator[Updates]:
-        require_text(text, "question")
-        session.stop.clear()
-        wanted, video = sampling(settings), session.current_video()
-        for sweep in sweep_stream(shared.engine.predictor(), video, text, _answers(choices), wanted, sizes_with(wanted.num_clips)):
-            if session.video != video:
-                return
-            updates = show(session, sweep, wanted.num_clips, wanted.aggregation)
-            yield updates | (explain(session) if sweep.finished else {})
-            if session.stop.is_set():
-                return
-
-    def repool(session: Session, num_clips: int, aggregation: str) -> Updates:
-        """Another chosen setting marks other cells: no model runs."""
+    def mark(self, session: Session, num_clips: int, aggregation: str) -> Updates:
+        """Another chosen setting marks other cells, also one chosen while the sweep ran: no model runs."""
         sweep = session.results.get("sweep")
-        return {} if sweep is None else {matrix: matrix_html(sweep, num_clips=num_clips, aggregation=aggregation)}
+        if sweep is None:
+            return {self.notice: gr.skip()}
+        return {self.notice: gr.skip(), self.matrix: matrix_html(sweep, num_clips=num_clips, aggregation=aggregation)}
 
-    def other_video(session: Session) -> Updates:
-        return {said: "", matrix: "", **curve.clear(), **explain.clear()}
+    def other_video(self, session: Session) -> Updates:
+        return {self.said: "", self.matrix: "", **self.curve.clear(), **self.explain.clear()}
 
-    def ask_so(session: Session, event: Any) -> Updates:
+    def ask_so(self, session: Session, event: Any) -> Updates:
         """The Ask tab, in the setting of the cell."""
         num_clips, aggregation = event.index
         sweep = session.results["sweep"]
         return {
-            shared.settings[NUM_CLIPS]: num_clips, shared.settings[AGGREGATION]: aggregation, shared.question: sweep.question,
-            shared.tabs: gr.Tabs(selected="ask"),
+            self.shared.settings[NUM_CLIPS]: num_clips, self.shared.settings[AGGREGATION]: aggregation, self.shared.question: sweep.question,
+            self.shared.tabs: gr.Tabs(selected="ask"),
         }  # fmt: skip
-
-    outputs = [said, matrix, *curve.outputs, *explain.outputs]
-    shared.on([run.click, question.submit], sweeps, [question, listed, *shared.settings], outputs, notice=notice, concurrency_id="model")
-    chosen = [shared.settings[NUM_CLIPS], shared.settings[AGGREGATION]]
-    shared.on([setting.change for setting in chosen], repool, chosen, [matrix], notice=notice, trigger_mode="always_last", show_progress="hidden")
-    shared.when_video_changes(other_video, outputs=outputs, notice=notice)
-    asked = shared.on(matrix.select, ask_so, outputs=[*chosen, shared.question, shared.tabs], notice=notice)
-    asked.then(fn=None, js=ASK, inputs=[shared.question], api_visibility="private")
-    _policies(shared, question, listed)
-    model_panel(shared, question, listed)
-    _when_it_matters(shared)
-    _data_set(shared)
 
 
 class _Explainer:
@@ -209,57 +224,58 @@ def _when_it_matters(shared: Shared) -> None:
     shared.on(check.click, compare, shared.settings, [found], notice=notice, concurrency_id="model")
 
 
-def _data_set(shared: Shared) -> None:
+class _DataSet:
     """Accuracy, or R@1, over many videos against N_test, with its interval, beside the paper's numbers that exist as text."""
-    with gr.Accordion("Over many videos: accuracy or R@1 by N_test", open=False, elem_id="data-set"):
-        notice = gr.HTML(elem_id="data-set-notice")
-        with gr.Row():
-            which = gr.Radio(SETS, value=BUNDLED_SET, label="Videos", elem_id="data-set-which")
-            metric = gr.Radio(
-                [("accuracy of answers", ACCURACY), ("R@1: captions that find their video first", RECALL)], value=ACCURACY, label="Measure",
-                elem_id="data-set-metric",
-            )  # fmt: skip
-        files = gr.File(
-            label="Your videos, and one .jsonl: a line {\"video\", \"question\", \"answer\"} a question, or {\"video\", \"caption\"} a caption",
-            file_count="multiple", visible=False, elem_id="data-set-files",
-        )  # fmt: skip
-        with gr.Row(equal_height=True):
-            num_videos = gr.Slider(
-                3, 60, SYNTHETIC_VIDEOS, step=1, precision=0, label="Videos", elem_id="data-set-videos", scale=3, min_width=160,
-                info="More videos, a narrower interval, a longer wait.",
-            )  # fmt: skip
-            aggregation = gr.Radio(
-                list(AGGREGATIONS), value="lse", label="Pooled by (no model run)", elem_id="data-set-aggregation", scale=3, min_width=180
-            )
-            run = gr.Button("Evaluate", variant="primary", scale=1, min_width=80, elem_id="evaluate")
-            stop = gr.Button("Stop", scale=1, min_width=80, elem_id="evaluate-stop")
-        said = gr.HTML(elem_id="data-set-said")
-        curve = Picture(shared, "data-set-curve", notice)
-    shared.stops(stop)
 
-    def show(session: Session, scores: Scores, how: str) -> Updates:
-        session.results["scores"] = scores
-        return {said: scores.html(), **(curve.show(session, scores.chart(how)) if scores.right else curve.clear())}
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        with gr.Accordion("Over many videos: accuracy or R@1 by N_test", open=False, elem_id="data-set"):
+            self.notice = gr.HTML(elem_id="data-set-notice")
+            with gr.Row():
+                self.which = gr.Radio(SETS, value=BUNDLED_SET, label="Videos", elem_id="data-set-which")
+                metric = gr.Radio(METRICS, value=ACCURACY, label="Measure", elem_id="data-set-metric")
+            self.files = gr.File(label=FILES, file_count="multiple", visible=False, elem_id="data-set-files")
+            with gr.Row(equal_height=True):
+                self.num_videos = gr.Slider(
+                    3, 60, SYNTHETIC_VIDEOS, step=1, precision=0, label="Videos", elem_id="data-set-videos", scale=3, min_width=160,
+                    info="More videos, a narrower interval, a longer wait.",
+                )  # fmt: skip
+                self.aggregation = gr.Radio(
+                    list(AGGREGATIONS), value="lse", label="Pooled by (no model run)", elem_id="data-set-aggregation", scale=3, min_width=180
+                )
+                self.evaluate = gr.Button("Evaluate", variant="primary", scale=1, min_width=80, elem_id="evaluate")
+                stop = gr.Button("Stop", scale=1, min_width=80, elem_id="evaluate-stop")
+            self.said = gr.HTML(elem_id="data-set-said")
+            self.curve = Picture(shared, "data-set-curve", self.notice)
+        shared.stops(stop)
+        self.wire([self.which, metric, self.files, self.num_videos, *shared.settings])
 
-    def evaluates(session: Session, kind: str, measure: str, paths: list[str] | None, size: int, how: str, *settings: Any) -> Iterator[Updates]:
+    def wire(self, inputs: list[Any]) -> None:
+        on, outputs, quiet = self.shared.on, [self.said, *self.curve.outputs], {"notice": self.notice, "show_progress": "hidden"}
+        on(self.which.change, self.choose, [self.which], [self.files, self.num_videos], **quiet)
+        ran = on(self.evaluate.click, self.run, [self.aggregation, *inputs], outputs, notice=self.notice, concurrency_id="model")
+        self.shared.after(ran, self.pool_again, [self.aggregation], outputs, notice=self.notice)
+        on(self.aggregation.change, self.pool_again, [self.aggregation], outputs, **quiet)
+
+    def choose(self, session: Session, kind: str) -> Updates:
+        return {self.files: gr.File(visible=kind == OWN_SET), self.num_videos: gr.Slider(visible=kind == BUNDLED_SET)}
+
+    def run(self, session: Session, how: str, kind: str, measure: str, paths: list[str] | None, size: int, *settings: Any) -> Iterator[Updates]:
         session.stop.clear()
-        wanted, predictor = sampling(settings), shared.engine.predictor()
-        yield {said: '<p class="soft" role="status">reading the data set …</p>'}
-        made = shared.sessions.uploads / "synthetic"
+        wanted, predictor = sampling(settings), self.shared.engine.predictor()
+        yield {self.said: '<p class="soft" role="status">reading the data set …</p>'}
+        made = self.shared.sessions.uploads / "synthetic"
         data = synthetic_set(size, made, measure) if kind == BUNDLED_SET else uploaded_set([Path(p) for p in paths or []])
         stream, _ = STREAMS[measure]
         for scores in stream(predictor, data, wanted):
-            yield show(session, scores, how)
+            yield self.show(session, scores, how)
             if session.stop.is_set():
                 return
 
-    def repool(session: Session, how: str) -> Updates:
-        return show(session, session.results["scores"], how) if "scores" in session.results else {}
+    def pool_again(self, session: Session, how: str) -> Updates:
+        """The same votes, also after a run that began with another pooling: no model runs."""
+        return {self.notice: gr.skip()} | (self.show(session, session.results["scores"], how) if "scores" in session.results else {})
 
-    def choose(session: Session, kind: str) -> Updates:
-        return {files: gr.File(visible=kind == OWN_SET), num_videos: gr.Slider(visible=kind == BUNDLED_SET)}
-
-    shared.on(which.change, choose, [which], [files, num_videos], notice=notice, show_progress="hidden")
-    inputs = [which, metric, files, num_videos, aggregation, *shared.settings]
-    shared.on(run.click, evaluates, inputs, [said, *curve.outputs], notice=notice, concurrency_id="model")
-    shared.on(aggregation.change, repool, [aggregation], [said, *curve.outputs], notice=notice, show_progress="hidden")
+    def show(self, session: Session, scores: Scores, how: str) -> Updates:
+        session.results["scores"] = scores
+        return {self.said: scores.html(), **(self.curve.show(session, scores.chart(how)) if scores.right else self.curve.clear())}
