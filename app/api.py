@@ -14,7 +14,7 @@ from clipbert.sampling_config import SamplingConfig
 
 def endpoints(shared: Shared) -> None:
     """Build /ask, /sample, /sweep and /attribute.  Call it inside the Blocks."""
-    default = SamplingConfig()
+    default, served = SamplingConfig(), _Endpoints(shared)
     with gr.Column(visible=False):
         video = gr.File(label="video", type="filepath")
         question = gr.Textbox(label="question")
@@ -28,30 +28,40 @@ def endpoints(shared: Shared) -> None:
         task = gr.Textbox("answer", label="task")
         target, versus = gr.Textbox("", label="target"), gr.Textbox("", label="versus")
         clip = gr.Number(0, precision=0, label="clip")
+    asked = [video, question, num_clips, num_frames, policy, aggregation, seed]
+    endpoint(served.ask, asked, concurrency_id="model")
+    endpoint(served.sample, [video, num_clips, num_frames, fps, policy, seed])
+    endpoint(served.sweep, [video, question, num_frames, policy, seed], concurrency_id="model")
+    endpoint(served.attribute, [*asked, method, task, target, versus, clip], concurrency_id="model")
+
+
+class _Endpoints:
+    def __init__(self, shared: Shared) -> None:
+        self.engine = shared.engine
 
     def ask(
-        video: str, question: str, num_clips: int = 16, num_frames: int = 2, policy: str = "paper", aggregation: str = "lse", seed: int = 0
+        self, video: str, question: str, num_clips: int = 16, num_frames: int = 2, policy: str = "paper", aggregation: str = "lse", seed: int = 0
     ) -> dict[str, Any]:
         """The answer to a question about a video, every candidate's probability, each clip's own vote and contribution (nats)."""
         require_text(question, "question")
-        predictor = shared.engine.predictor()
+        predictor = self.engine.predictor()
         encoded = predictor.encode(video, num_clips=num_clips, num_frames=num_frames, policy=policy, seed=seed)
         prediction = predictor.answer(encoded, question, aggregation=aggregation, seed=seed)
         return answer_result(predictor, encoded, prediction, question, seed)
 
-    def sample(video: str, num_clips: int = 16, num_frames: int = 2, fps: float = 2.0, policy: str = "paper", seed: int = 0) -> dict[str, Any]:
+    def sample(self, video: str, num_clips: int = 16, num_frames: int = 2, fps: float = 2.0, policy: str = "paper", seed: int = 0) -> dict[str, Any]:
         """Where the sampling policy puts clips in a video, and which source frames it takes; runs no model."""
-        return sample_result(video, sampling((num_clips, num_frames, fps, policy, default.aggregation, seed)))
+        return sample_result(video, sampling((num_clips, num_frames, fps, policy, SamplingConfig().aggregation, seed)))
 
-    def sweep(video: str, question: str, num_frames: int = 2, policy: str = "paper", seed: int = 0) -> dict[str, Any]:
+    def sweep(self, video: str, question: str, num_frames: int = 2, policy: str = "paper", seed: int = 0) -> dict[str, Any]:
         """The answer and its probability for N_test in 1, 2, 4, 8, 16 under mean, max and lse, from one pass."""
         require_text(question, "question")
-        predictor = shared.engine.predictor()
+        predictor = self.engine.predictor()
         rows, note = predictor.sweep(video, question, num_frames=num_frames, policy=policy, seed=seed)
         return sweep_result(predictor, question, rows, note)
 
     def attribute(
-        video: str, question: str, num_clips: int = 16, num_frames: int = 2, policy: str = "paper", aggregation: str = "lse", seed: int = 0,
+        self, video: str, question: str, num_clips: int = 16, num_frames: int = 2, policy: str = "paper", aggregation: str = "lse", seed: int = 0,
         method: str = "clip_shapley", task: str = "answer", target: str = "", versus: str = "", clip: int = 0,
     ) -> dict[str, Any]:  # fmt: skip
         """How much each clip moved the score (nats) of an answer, of `target` rather than `versus`, or, with task "match", of a caption.
@@ -62,20 +72,13 @@ def endpoints(shared: Shared) -> None:
         from clipbert.attribution import attribute
 
         require_text(question, "question")
-        predictor = shared.engine.predictor()
+        predictor = self.engine.predictor()
         encoded = predictor.encode(video, num_clips=num_clips, num_frames=num_frames, policy=policy, seed=seed)
         found = attribute(
             predictor, encoded, question, method=method, task=task, target=target or None, versus=versus or None, aggregation=aggregation, seed=seed,
             clips=[clip - 1] if clip else None,
         )  # fmt: skip
         return attribution_result(predictor, encoded, found, question)
-
-    endpoint(ask, [video, question, num_clips, num_frames, policy, aggregation, seed], concurrency_id="model")
-    endpoint(sample, [video, num_clips, num_frames, fps, policy, seed])
-    endpoint(sweep, [video, question, num_frames, policy, seed], concurrency_id="model")
-    endpoint(
-        attribute, [video, question, num_clips, num_frames, policy, aggregation, seed, method, task, target, versus, clip], concurrency_id="model"
-    )  # fmt: skip
 
 
 def endpoint(function: Callable[..., Any], inputs: list[Any], **event: Any) -> None:

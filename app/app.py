@@ -21,7 +21,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from app.api import endpoints
-from app.chooser import video_chooser
+from app.chooser import VideoChooser
 from app.engine import Engine
 from app.examples import Examples
 from app.gallery_api import gallery_endpoints
@@ -71,7 +71,7 @@ def build_app(
         banner = gr.HTML(banner_html(*engine.banner()), elem_id="banner")
         with gr.Row(equal_height=False):
             with gr.Column(scale=4, min_width=300, elem_classes="chooser"):
-                video_chooser(shared)
+                VideoChooser(shared)
                 shared.settings = settings_accordion(SamplingConfig())
             with gr.Column(scale=9, min_width=320, elem_classes="work"), gr.Tabs(elem_id="tabs") as shared.tabs:
                 for tab in tabs():

@@ -15,70 +15,77 @@ from clipbert.viz.style import clock
 LONG_SECONDS = 600
 
 
-def video_chooser(shared: Shared) -> None:
-    """Build the player, upload, examples; each choice becomes the session's video and fires `shared.video_changed.change`."""
-    shared.video_changed, shared.address = gr.State(""), gr.Textbox(visible="hidden")
-    shared.player = gr.Video(label="Video", sources=["upload", "webcam"], height=300, elem_id="player", buttons=[])
-    notice = gr.HTML(elem_id="video-notice")
-    other = gr.UploadButton("Open a GIF, a picture or another format", file_types=None, size="sm", elem_id="open-file")
-    limit = gr.HTML(elem_id="limit")
-    gallery = gr.Gallery(
-        label="Examples", columns=3, height="auto", object_fit="cover", allow_preview=False, elem_id="examples", buttons=[], interactive=False,
-    )  # fmt: skip
-    outputs = [shared.player, shared.video_changed]
+class VideoChooser:
+    """The player, upload and examples; each choice becomes the session's video and fires `shared.video_changed.change`."""
 
-    def show(session: Session) -> Updates:
-        video = session.current_video()
-        playable = preview(video, shared.sessions.uploads / "previews")
-        shown = {shared.player: str(playable) if playable else None, shared.video_changed: f"{time.time_ns()}"}
-        told = advice(video)
-        if playable is None:
-            told = [f"your browser cannot play {session.name}; the model can still look at it, and shows its clips.", *told]
-        if told:
-            shown[notice] = notice_html(" ".join(told), "note")
-        return shown
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        shared.video_changed, shared.address = gr.State(""), gr.Textbox(visible="hidden")
+        shared.player = gr.Video(label="Video", sources=["upload", "webcam"], height=300, elem_id="player", buttons=[])
+        self.notice = gr.HTML(elem_id="video-notice")
+        self.other = gr.UploadButton("Open a GIF, a picture or another format", file_types=None, size="sm", elem_id="open-file")
+        self.limit = gr.HTML(elem_id="limit")
+        self.gallery = gr.Gallery(
+            label="Examples", columns=3, height="auto", object_fit="cover", allow_preview=False, elem_id="examples", buttons=[], interactive=False,
+        )  # fmt: skip
+        self.wire([shared.player, shared.video_changed])
 
-    def own(session: Session, path: str | None) -> Updates:
+    def wire(self, outputs: list[Any]) -> None:
+        shared, on, notice = self.shared, self.shared.on, self.notice
+        on([shared.player.upload, shared.player.stop_recording], self.open_own, [shared.player], outputs, notice=notice)
+        on(self.other.upload, self.open_own, [self.other], outputs, notice=notice)
+        on(shared.player.clear, self.clear, outputs=outputs, notice=notice)
+        on(self.gallery.select, self.open_example, outputs=outputs, notice=notice)
+        on(shared.page.load, self.start, [shared.address], js=READ_ADDRESS, outputs=[self.gallery, self.limit, *outputs], notice=notice,
+           show_progress="hidden")  # fmt: skip
+
+    def open_own(self, session: Session, path: str | None) -> Updates:
         if path is None:
-            return gone(session)
+            return self.clear(session)
         from clipbert.source import source_of
 
         source_of(path, None).timeline()
         session.choose(Path(path), Path(path).name)
-        return show(session)
+        return self.show(session)
 
-    def gone(session: Session) -> Updates:
+    def open_example(self, session: Session, event: Any) -> Updates:
+        self.choose(session, event.index)
+        return self.show(session)
+
+    def clear(self, session: Session) -> Updates:
         session.choose(None, "")
-        return {shared.video_changed: f"{time.time_ns()}"}
+        return {self.shared.video_changed: f"{time.time_ns()}"}
 
-    def example(session: Session, event: Any) -> Updates:
-        pick(session, event.index)
-        return show(session)
-
-    def pick(session: Session, index: int) -> None:
-        chosen = shared.examples.all()[index]
-        session.choose(chosen.path, chosen.path.name, chosen.name)
-
-    shared.on([shared.player.upload, shared.player.stop_recording], own, [shared.player], outputs, notice=notice)
-    shared.on(other.upload, own, [other], outputs, notice=notice)
-    shared.on(shared.player.clear, gone, outputs=outputs, notice=notice)
-    shared.on(gallery.select, example, outputs=outputs, notice=notice)
-
-    def start(session: Session, address: str) -> Updates:
+    def start(self, session: Session, address: str) -> Updates:
         """A page that opens shows the example that its address names, or the first, unless the user has been quicker."""
-        posters = [(shared.examples.poster(example), example.case) for example in shared.examples.all()]
-        shown = {gallery: posters, limit: limit_html(shared.page.max_file_size)}
+        examples = self.shared.examples
+        posters = [(examples.poster(example), example.case) for example in examples.all()]
+        shown = {self.gallery: posters, self.limit: limit_html(self.shared.page.max_file_size)}
         if session.video is not None:
             return shown
-        names = tuple(example.name for example in shared.examples.all())
+        names = tuple(example.name for example in examples.all())
         try:
             session.link, told = read_link(address, names), {}
         except ValueError as error:
-            session.link, told = None, {notice: notice_html(f"this link cannot be followed, the page starts as usual: {error}")}
-        pick(session, names.index(session.link.video) if session.link and session.link.video else 0)
-        return shown | show(session) | told
+            session.link, told = None, {self.notice: notice_html(f"this link cannot be followed, the page starts as usual: {error}")}
+        self.choose(session, names.index(session.link.video) if session.link and session.link.video else 0)
+        return shown | self.show(session) | told
 
-    shared.on(shared.page.load, start, [shared.address], js=READ_ADDRESS, outputs=[gallery, limit, *outputs], notice=notice, show_progress="hidden")
+    def choose(self, session: Session, index: int) -> None:
+        """Make an example the session's video."""
+        chosen = self.shared.examples.all()[index]
+        session.choose(chosen.path, chosen.path.name, chosen.name)
+
+    def show(self, session: Session) -> Updates:
+        video = session.current_video()
+        playable = preview(video, self.shared.sessions.uploads / "previews")
+        shown = {self.shared.player: str(playable) if playable else None, self.shared.video_changed: f"{time.time_ns()}"}
+        told = advice(video)
+        if playable is None:
+            told = [f"your browser cannot play {session.name}; the model can still look at it, and shows its clips.", *told]
+        if told:
+            shown[self.notice] = notice_html(" ".join(told), "note")
+        return shown
 
 
 def advice(video: Path) -> list[str]:
