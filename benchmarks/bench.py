@@ -16,7 +16,7 @@ from rows import RESULTS, Row, read, table
 from targets import GPU_ONLY, TARGETS
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("decode", "inference", "training", "samplers")
+BENCHMARKS = ("decode", "inference", "training", "retrieval", "resume", "adaptive", "samplers")
 DOCUMENT = HERE.parent / "docs" / "performance.md"
 HEAD = """\
 # Performance: measured beside the original's algorithm

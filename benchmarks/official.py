@@ -47,7 +47,7 @@ ALONE = {field.name: Recipe(**{field.name: True}) for field in fields(Recipe)}
 
 
 class Inference:
-    """The clip logits of one text under any recipe; the CNN is prepared once for each."""
+    """The clip logits of texts under any recipe; the CNN is prepared once for each."""
 
     def __init__(self, model: ClipBertForSequenceClassification, head: str) -> None:
         self.model, self.head = model.eval(), head
@@ -69,13 +69,14 @@ class Inference:
             input_ids, attention_mask = input_ids[:, :length], attention_mask[:, :length]
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
             parts = pixels.split(len(pixels) if recipe.batched else 1)
-            return torch.cat([self._some(part, input_ids, attention_mask, recipe) for part in parts]).float()
+            return torch.cat([self.scored(self.grid(part, recipe), input_ids, attention_mask, recipe)[0] for part in parts]).float()
 
-    def _some(self, pixels: Tensor, input_ids: Tensor, attention_mask: Tensor, recipe: Recipe) -> Tensor:
+    def scored(self, grid: Tensor, input_ids: Tensor, attention_mask: Tensor, recipe: Recipe) -> Tensor:
+        """Features float[N, T, h, w, D] with texts int64[M, L]; returns float[M, N, J]."""
         trunk: Any = self.model.clipbert
-        grid = self.grid(pixels, recipe)
-        fused = trunk.fuse(grid[None], input_ids, attention_mask, torch.zeros(1, dtype=torch.int64))
-        return self.model.heads[self.head].mlp(self.pooled(fused.tokens, fused.mask, recipe))  # pyright: ignore[reportCallIssue]
+        fused = trunk.fuse(grid[None], input_ids, attention_mask, torch.zeros(len(input_ids), dtype=torch.int64))
+        pooled = self.pooled(fused.tokens, fused.mask, recipe)
+        return self.model.heads[self.head].mlp(pooled).unflatten(0, (len(input_ids), len(grid)))  # pyright: ignore[reportCallIssue]
 
     def grid(self, pixels: Tensor, recipe: Recipe) -> Tensor:
         """Features float[N, T, h, w, D] of a few clips."""

@@ -22,6 +22,7 @@ from targets import TARGETS
 
 from clipbert.data.synthetic import make_dataset
 from clipbert.guided import NUM_CANDIDATES, spent
+from clipbert.memory import keep_freed_memory
 from clipbert.predict import Predictor
 from clipbert.sampling_config import SAMPLERS
 from clipbert.types import EncodedVideo
@@ -142,6 +143,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one video, N=2")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     sizes, num_videos = ([2], 1) if args.quick else (args.num_clips, args.num_videos)
     folder = args.data or _made(args.seed, 50 if args.quick else 1000)
     asked, loaded = questions(folder, args.split, num_videos), Predictor.from_pretrained("synthetic")

@@ -39,7 +39,9 @@ class CostSettings:
     device: str = "cpu"
     dtype: str = "float32"
     mode: str = "one-pass"
-    """One of MODES: all clips at once, or one after the other (`clipbert.two_pass`), with the same gradients."""
+    """One of MODES: all clips at once, or some after the others (`clipbert.two_pass`), with the same gradients."""
+    clips_per_pass: int = 1
+    """Of each video, in two passes."""
     checkpointing: bool = False
     """Compute activations again instead of keeping them (`clipbert.recompute`)."""
     warmup: int = 3
@@ -52,7 +54,7 @@ class CostSettings:
         check_known("device", self.device, ("cpu", "cuda"))
         check_known("dtype", self.dtype, ("float32", "bfloat16"))
         check_known("mode", self.mode, MODES)
-        for name in ("num_clips", "num_frames", "batch_size", "text_length", "repeats"):
+        for name in ("num_clips", "num_frames", "batch_size", "text_length", "repeats", "clips_per_pass"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
         for name in ("warmup", "image_size", "memory_cap", "seed"):
@@ -109,7 +111,7 @@ def _loss(logits: Tensor) -> Tensor:
 
 
 def training_step(model: ClipBertForSequenceClassification, inputs: dict[str, Tensor], settings: CostSettings, backward: two_pass.Backward) -> Tensor:
-    """The loss, whose gradients `backward` has received, as `settings.mode` says; two passes take one clip of each video at a time."""
+    """The loss, whose gradients `backward` has received, as `settings.mode` says."""
 
     def encode(pixel_values: Tensor) -> Tensor:
         with precision:
@@ -120,12 +122,12 @@ def training_step(model: ClipBertForSequenceClassification, inputs: dict[str, Te
             return model.score(features, inputs["input_ids"], inputs["attention_mask"])
 
     def loss(logits: Tensor) -> Tensor:
-        return _loss(logits.float())
+        return _loss(logits.float() if logits.dtype == torch.bfloat16 else logits)
 
     precision = torch.autocast(settings.device, torch.bfloat16, enabled=settings.dtype == "bfloat16")
-    pixels = inputs["pixel_values"]
+    pixels, at_once = inputs["pixel_values"], settings.clips_per_pass
     if settings.mode == "one-pass":
         return two_pass.one_pass(pixels, lambda x: score(encode(x)), loss, backward)
     if settings.mode == "two-pass-full":
-        return two_pass.full(pixels, lambda x: score(encode(x)), loss, backward, clips_per_pass=1, model=model)
-    return two_pass.split(pixels, encode, score, loss, backward, clips_per_pass=1, model=model)
+        return two_pass.full(pixels, lambda x: score(encode(x)), loss, backward, clips_per_pass=at_once, model=model)
+    return two_pass.split(pixels, encode, score, loss, backward, clips_per_pass=at_once, model=model)

@@ -7,8 +7,9 @@ return the numbers of the whole.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,8 +21,9 @@ from clipbert.config import check_known
 from clipbert.data.dataset import group_by_video
 from clipbert.data.rows import Example
 from clipbert.data.video_store import VideoStore
-from clipbert.metrics import accuracy, accuracy_by_type, mean_squared_error, retrieval_metrics
+from clipbert.metrics import accuracy, accuracy_by_type, binomial_interval, mean_squared_error, retrieval_metrics
 from clipbert.predict import Predictor
+from clipbert.settling import ORDER, clips_read
 from clipbert.tasks import count_of, match_log_odds
 from clipbert.types import EncodedVideo
 
@@ -50,20 +52,27 @@ class Evaluation:
 
 def evaluate(
     predictor: Predictor, examples: Sequence[Example], store: VideoStore, task: str, *, sizes: Sequence[int] | None = None,
-    head: str | None = None, share: Share = Share(), progress: Progress | None = None, **sampling: Any,
+    head: str | None = None, share: Share = Share(), progress: Progress | None = None, margins: Mapping[str, float] | None = None, **sampling: Any,
 ) -> list[Evaluation]:  # fmt: skip
     """One row per N_test in `sizes` (the model's own by default) and aggregation; `sampling` is that of `Predictor.encode_sweep`.
 
-    `head` asks only the head of that name, where the model has several.  Raises
+    `head` asks only the head of that name, where the model has several.  With
+    `margins` (nats, of the aggregations that get a row) N_test is the most: each
+    question reads clips in the order of `nested` until its answer leads by the
+    margin (`clipbert.settling`), and a row also has the mean number of clips
+    read and the share of answers that all clips would change.  Raises
     ValueError for no examples or one that does not fit the task, and VideoError
     for an unreadable video.
     """
     check_known("task", task, EVALUATED)
+    if margins is not None:
+        sampling = {"policy": ORDER} | sampling
+        _check_adaptive(task, examples, margins, sampling["policy"])
     if not examples:
         raise ValueError("there are no examples to evaluate; check the split and the annotation file.")
     sizes = tuple(sizes or (predictor.sampling.num_clips,))
     asked = predictor if head is None else only_head(predictor, head)
-    score = {"retrieval": _score_captions, "count": _score_counts}.get(task, _score_answers)
+    score = {"retrieval": _score_captions, "count": _score_counts}.get(task, partial(_score_answers, margins=margins))
     groups = group_by_video(examples)
     captions = [example.text for group in groups for example in group] if task == "retrieval" else []
     mine: dict[int, Outcomes] = {}
@@ -75,9 +84,11 @@ def evaluate(
             progress(min(b + share.num_processes, len(groups)), len(groups))
     by_video = _gathered(mine, share)
     summarise = {"retrieval": _retrieval, "vqa": _vqa, "count": _counts}.get(task, _answers)
+    if margins is not None:
+        summarise = partial(_settled, summarise)
     ordered = [example for group in groups for example in group]
     index = torch.tensor([b for b, group in enumerate(groups) for _ in group])
-    rows = [(size, how) for size in sizes for how in AGGREGATIONS]
+    rows = [(size, how) for size in sizes for how in (AGGREGATIONS if margins is None else margins)]
     return [Evaluation(*row, summarise([one for b in range(len(groups)) for one in by_video[b][row]], ordered, index)) for row in rows]
 
 
@@ -98,20 +109,46 @@ def _gathered(mine: dict[int, Outcomes], share: Share) -> dict[int, Outcomes]:
     return {b: outcomes for one in shares for b, outcomes in one.items()}
 
 
-def _score_answers(predictor: Predictor, video: EncodedVideo, group: Sequence[Example], captions: Sequence[str]) -> dict[str, list[str]]:
-    """The answer to each question of one video, under each aggregation.
+@dataclass(frozen=True)
+class _Settled:
+    """An answer after `clips_read` clips, and whether all of them would change it."""
+
+    answer: str
+    clips_read: int
+    changes: bool
+
+
+def _check_adaptive(task: str, examples: Sequence[Example], margins: Mapping[str, float], policy: str) -> None:
+    if task not in ("qa", "vqa", "multiple_choice") or any(not example.question for example in examples):
+        raise ValueError(f"adaptive N_test is of questions; task {task} has examples without one. Leave it out.")
+    if policy != ORDER:
+        raise ValueError(f'clips are added in the order of policy "{ORDER}", got "{policy}"; leave the policy out.')
+    for how in margins:
+        check_known("aggregation", how, AGGREGATIONS)
+
+
+def _score_answers(
+    predictor: Predictor, video: EncodedVideo, group: Sequence[Example], captions: Sequence[str], *, margins: Mapping[str, float] | None = None
+) -> dict[str, list[Any]]:
+    """The answer to each question of one video, under each aggregation: a word, or with `margins` a `_Settled`.
 
     Choices without a question are captions: the best match wins (MSRVTT multiple choice).
     """
-    answers: dict[str, list[str]] = {how: [] for how in AGGREGATIONS}
+    answers: dict[str, list[Any]] = {how: [] for how in (AGGREGATIONS if margins is None else margins)}
     for example in group:
         if not example.question:
-            for how in AGGREGATIONS:
+            for how in answers:
                 answers[how].append(example.choices[int(predictor.match(video, example.choices, aggregation=how).argmax())])
             continue
         candidates, logits = predictor.candidate_logits(video, example.question, example.choices or None)
-        for how in AGGREGATIONS:
-            answers[how].append(candidates[int(aggregate(logits[None], how)[0].argmax())])
+        for how in answers:
+            found = candidates[int(aggregate(logits[None], how)[0].argmax())]
+            if margins is None:
+                answers[how].append(found)
+                continue
+            n = clips_read(logits, how, margins[how])
+            early = candidates[int(aggregate(logits[None, :n], how)[0].argmax())]
+            answers[how].append(_Settled(early, n, early != found))
     return answers
 
 
@@ -137,6 +174,14 @@ def _answers(answers: list[str], examples: Sequence[Example], index: Tensor) -> 
     if any(types):
         found |= {f"accuracy/{kind or 'untyped'}": value for kind, value in accuracy_by_type(answers, truth, types).items()}
     return found
+
+
+def _settled(summarise: Callable[..., dict[str, float]], found: list[_Settled], examples: Sequence[Example], index: Tensor) -> dict[str, float]:
+    """The metrics of the answers given, clips read on average, and how many answers all clips would change, with the upper end of its 95 % interval."""
+    changed, count = sum(one.changes for one in found), len(found)
+    about = {"mean_clips": sum(one.clips_read for one in found) / count, "disagreement": changed / count}
+    about["disagreement_at_most"] = binomial_interval(changed, count)[1]
+    return summarise([one.answer for one in found], examples, index) | about
 
 
 def _truth(example: Example) -> str:

@@ -255,7 +255,7 @@ class Predictor(VideoEncoder):
         return how
 
     def settle_margin(self, how: str) -> float:
-        """The lead, in nats, at which an answer pooled so counts as settled (`clipbert.adaptive`).
+        """The lead, in nats, at which an answer pooled so counts as settled (`clipbert.settling`).
 
         Raises ValueError where it was not calibrated.
         """

@@ -68,7 +68,7 @@ class ClipBertProcessor:
         self.pixel_mean, self.pixel_std = list(pixel_mean), list(pixel_std)
         self.vocabulary = list(vocabulary) if vocabulary is not None else VOCABULARY.read_text(encoding="utf-8").splitlines()
         self.sampling = sampling or SamplingConfig()
-        self.settle_margins = dict(settle_margins or {})  # aggregation -> nats; see clipbert.adaptive
+        self.settle_margins = dict(settle_margins or {})  # aggregation -> nats; see clipbert.settling
         self.tokenizer = BertTokenizer(vocab={piece: i for i, piece in enumerate(self.vocabulary)}, do_lower_case=True)
         self._mean = torch.tensor(self.pixel_mean).reshape(3, 1, 1)
         self._std = torch.tensor(self.pixel_std).reshape(3, 1, 1)

@@ -9,10 +9,11 @@ from conftest import GOLDEN
 from test_predict import Counting, make_predictor
 from tiny import tiny_model, tiny_processor
 
-from clipbert.adaptive import answer_adaptive, calibrated_margin, clips_read, leads, settling
+from clipbert.adaptive import answer_adaptive
 from clipbert.aggregation import AGGREGATIONS, aggregate
 from clipbert.cli import main
 from clipbert.metrics import binomial_interval
+from clipbert.settling import calibrated_margin, clips_read, leads, settling
 from train.settle import main as settle
 
 VIDEO, QUESTION = GOLDEN / "video_a30.mp4", "what colour?"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from conftest import GOLDEN, ROOT
 from test_predict import Counting, make_predictor
 from tiny import tiny_model, tiny_processor
 
+from clipbert.adaptive import answer_adaptive
 from clipbert.aggregation import AGGREGATIONS, aggregate
 from clipbert.config import HeadConfig
 from clipbert.data.rows import Example
@@ -20,6 +22,7 @@ from clipbert.data.video_store import open_store
 from clipbert.evaluate import evaluate, only_head
 from clipbert.metrics import accuracy, retrieval_metrics
 from clipbert.predict import Predictor
+from clipbert.settling import ORDER
 from clipbert.video import VideoError
 
 VIDEOS = ("video_a30.mp4", "video_b25.mp4", "video_f12avi.avi")
@@ -124,6 +127,31 @@ def test_a_head_is_asked_by_name() -> None:
         evaluate(both, [example], STORE, "qa", head="secnd")
 
 
+@pytest.mark.parametrize("margin", [0.0, 0.01, 100.0])
+def test_an_adaptive_evaluation_gives_the_answers_of_asking_adaptively(predictor: Predictor, margin: float) -> None:
+    [row] = evaluate(predictor, questions(), STORE, "qa", sizes=(8,), margins={"lse": margin})
+    asked = [answer_adaptive(predictor, GOLDEN / e.video, e.question, margin=margin, aggregation="lse", num_clips=8) for e in questions()]
+    whole = [predictor.answer(predictor.encode(GOLDEN / e.video, num_clips=8, policy=ORDER), e.question, aggregation="lse") for e in questions()]
+    assert row.metrics["accuracy"] == accuracy([found.prediction.answer for found in asked], [e.answer for e in questions()])
+    assert row.metrics["mean_clips"] == pytest.approx(sum(found.num_read for found in asked) / 6)
+    changed = sum(found.prediction.answer != all_of.answer for found, all_of in zip(asked, whole, strict=True))
+    assert row.metrics["disagreement"] == changed / 6 <= row.metrics["disagreement_at_most"]
+    assert row.metrics["mean_clips"] == {0.0: 1, 100.0: 8}.get(margin, row.metrics["mean_clips"])
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "message"),
+    [
+        ("retrieval", {}, "adaptive N_test is of questions"),
+        ("qa", {"policy": "official"}, 'in the order of policy "nested"'),
+        ("qa", {"margins": {"median": 1.0}}, "aggregation must be one of mean, max, lse"),
+    ],
+)
+def test_an_adaptive_evaluation_of_something_else_is_refused(predictor: Predictor, task: str, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate(predictor, questions(), STORE, task, **{"margins": {"lse": 1.0}, **changes})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["qa", "retrieval"])
 def test_two_processes_count_every_example_once(task: str, tmp_path: Path) -> None:
@@ -163,6 +191,11 @@ def test_the_script_prints_json_and_one_line_for_bad_input(
     assert main([*common, "--task", "qa", "--num-clips", "1", "2", "--out", str(tmp_path / "out.json")]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert len(shown["rows"]) == 6 and shown == json.loads((tmp_path / "out.json").read_text()) and shown["num_examples"] == 6
+    assert main([*common, "--task", "qa", "--num-clips", "4", "--adaptive", "--margin", "2"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["policy"] == "nested" and shown["margins"]["lse"] == 2 and all(1 <= row["mean_clips"] <= 4 for row in shown["rows"])
+    assert main([*common, "--task", "qa", "--adaptive"]) == 2
+    assert "no calibrated margin" in capsys.readouterr().err
     assert main([*common, "--task", "caption"]) == 2
     error = capsys.readouterr().err.strip()
     assert "task must be one of" in error.splitlines()[-1]

@@ -21,6 +21,7 @@ LAYERS = (
         "selection",
         "aggregation",
         "metrics",
+        "settling",
         "comparison",
         "conclusions",
         "trends",

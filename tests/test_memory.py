@@ -1,9 +1,15 @@
 """Work that finds too little memory is done in smaller parts, with the same result."""
 
+import platform
+import resource
+import subprocess
+import sys
+import threading
+
 import pytest
 import torch
 
-from clipbert.memory import InParts, is_out_of_memory
+from clipbert.memory import KEPT_BYTES, InParts, is_out_of_memory, keep_freed_memory
 
 
 def fitting(largest: int, sizes: list[int]):
@@ -62,3 +68,37 @@ def test_another_error_is_not_tried_again() -> None:
 )
 def test_a_lack_of_memory_is_told_from_other_errors(error: Exception, short: bool) -> None:
     assert is_out_of_memory(error) == short
+
+
+def faults_of_large_tensors() -> int:
+    """Page faults of this process while a thread makes 50 tensors of 40 MB, one after the other."""
+
+    def work() -> None:
+        for _ in range(50):
+            torch.ones(10_000_000)
+
+    work()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc can be told")
+def test_freed_tensors_are_kept_for_the_next_up_to_a_size() -> None:
+    script = (
+        "import sys; sys.path.insert(0, 'tests'); import torch; from test_memory import faults_of_large_tensors as faults; "
+        "from clipbert.memory import keep_freed_memory; first = faults(); assert keep_freed_memory(); print(first, faults()); "
+        "held = torch.ones(500_000_000); del held; print(next(x for x in open('/proc/self/status') if x.startswith('VmRSS')).split()[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first, then, resident = map(int, done.stdout.split())
+    assert then < first / 5
+    assert 1024 * resident < KEPT_BYTES, "2 GB were given back"
+
+
+def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.libc_ver", lambda: ("", ""))
+    assert not keep_freed_memory()

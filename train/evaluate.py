@@ -24,6 +24,8 @@ from clipbert.data.examples import read_examples
 from clipbert.data.video_store import open_store
 from clipbert.evaluate import EVALUATED, Evaluation, Share, evaluate
 from clipbert.predict import Predictor
+from clipbert.sampling_config import AGGREGATIONS
+from clipbert.settling import ORDER
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--fps", type=float)
     parser.add_argument("--policy")
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--adaptive", action="store_true", help="each question reads clips until its answer is settled; --num-clips is the most")
+    parser.add_argument("--margin", type=float, metavar="NATS", help="lead at which it is settled (default: the model's calibrated ones)")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON here too")
@@ -76,18 +80,33 @@ def run(args: argparse.Namespace, share: Share) -> dict[str, Any]:
     predictor = Predictor.from_pretrained(args.model, device=args.device, dtype=args.dtype)
     examples = read_examples(args.annotations, format=args.format, split=args.split)
     sampling = {name: value for name in ("num_frames", "fps", "policy", "seed") if (value := getattr(args, name)) is not None}
-    progress = _progress if share.rank == 0 else None
+    progress, margins = _progress if share.rank == 0 else None, _margins(args, predictor)
     store = open_store(args.videos)
-    rows = evaluate(predictor, examples, store, args.task, sizes=args.num_clips, head=args.head, share=share, progress=progress, **sampling)
+    rows = evaluate(
+        predictor, examples, store, args.task, sizes=args.num_clips, head=args.head, share=share, progress=progress, margins=margins, **sampling
+    )
     if share.rank == 0:
         _show(rows)
     own = predictor.sampling
     return {
         "model": args.model, "task": args.task, "annotations": str(args.annotations), "split": args.split, "num_examples": len(examples),
-        "num_frames": args.num_frames or own.num_frames, "fps": args.fps or own.fps, "policy": args.policy or own.policy,
+        "num_frames": args.num_frames or own.num_frames, "fps": args.fps or own.fps,
+        "policy": args.policy or (own.policy if margins is None else ORDER), "margins": margins,
         "seed": own.seed if args.seed is None else args.seed, "dtype": args.dtype,
         "rows": [{"num_clips": row.num_clips, "aggregation": row.aggregation} | row.metrics for row in rows],
     }  # fmt: skip
+
+
+def _margins(args: argparse.Namespace, predictor: Predictor) -> dict[str, float] | None:
+    """Of each aggregation, for `--adaptive`."""
+    if args.margin is not None and not args.adaptive:
+        raise ValueError("--margin is the lead at which --adaptive stops; give --adaptive too.")
+    if not args.adaptive:
+        return None
+    if args.margin is not None:
+        return dict.fromkeys(AGGREGATIONS, args.margin)
+    predictor.settle_margin(predictor.pooling(None))  # says what to do where there is none
+    return predictor.settle_margins
 
 
 def _progress(done: int, total: int) -> None:

@@ -20,7 +20,6 @@ if __name__ == "__main__":  # as a script, `train` must be the folder above
 
 from torch import Tensor
 
-from clipbert.adaptive import ORDER, Settling, calibrated_margin, clips_read, settling
 from clipbert.aggregation import aggregate
 from clipbert.bundled import model_folder
 from clipbert.data.dataset import group_by_video
@@ -28,6 +27,7 @@ from clipbert.data.examples import read_examples
 from clipbert.data.rows import Example
 from clipbert.data.video_store import VideoStore, open_store
 from clipbert.predict import Predictor
+from clipbert.settling import ORDER, Settling, calibrated_margin, clips_read, settling
 from train.command import exit_code
 
 Asked = list[tuple[Tensor, int]]  # clip logits float[N, K] in the order of `nested`, and the right candidate, -1 where the model has none
