@@ -17,12 +17,12 @@ from rows import Row, table, write
 from targets import TARGETS
 
 from clipbert.data.examples import read_examples
+from clipbert.data.rows import Example
 from clipbert.data.synthetic import make_dataset
 from clipbert.data.video_store import open_store
+from clipbert.memory import keep_freed_memory
 from clipbert.predict import Predictor
 from clipbert.settling import calibrated_margin, settling
-from clipbert.data.rows import Example
-from clipbert.memory import keep_freed_memory
 from train.settle import ask, halves, told
 
 ALLOWED = (0.005, 0.05)  # shares of validation answers that may differ

@@ -22,13 +22,12 @@ UPDATES, SAVED_EVERY, KILLED_AFTER = 16, 4, 9
 
 
 def command(data: Path, output: Path, seed: int, *more: str) -> list[str]:
-    """Each setting of the config that names a folder is replaced."""
+    """Each setting of the config that names a file or folder is replaced."""
     config = ROOT / "train" / "configs" / "synthetic_pretrain.yaml"
-    return [
-        sys.executable, str(ROOT / "train" / "train.py"), "--config", str(config), f"train.0.annotations={data / 'stills_train.jsonl'}",
-        f"train.0.videos={data}", f"run.output={output}", f"run.seed={seed}", f"run.max_steps={UPDATES}", f"run.save_every={SAVED_EVERY}",
-        "run.log_every=1", *more,
-    ]  # fmt: skip
+    files = [f"train.0.annotations={data / 'stills_train.jsonl'}", f"validation.0.annotations={data / 'stills_val.jsonl'}"]
+    files += [f"train.0.videos={data}", f"validation.0.videos={data}", f"run.output={output}"]
+    updates = [f"run.seed={seed}", f"run.max_steps={UPDATES}", f"run.save_every={SAVED_EVERY}", "run.log_every=1"]
+    return [sys.executable, str(ROOT / "train" / "train.py"), "--config", str(config), *files, *updates, *more]
 
 
 def killed(arguments: list[str]) -> None:

@@ -177,7 +177,7 @@ def _answers(answers: list[str], examples: Sequence[Example], index: Tensor) -> 
 
 
 def _settled(summarise: Callable[..., dict[str, float]], found: list[_Settled], examples: Sequence[Example], index: Tensor) -> dict[str, float]:
-    """The metrics of the answers given, clips read on average, and how many answers all clips would change, with the upper end of its 95 % interval."""
+    """The metrics of the answers given, the clips read on average, and the share of answers that all clips would change."""
     changed, count = sum(one.changes for one in found), len(found)
     about = {"mean_clips": sum(one.clips_read for one in found) / count, "disagreement": changed / count}
     about["disagreement_at_most"] = binomial_interval(changed, count)[1]

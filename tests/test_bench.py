@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import tiny_inputs, tiny_model
+from tiny import tiny_inputs, tiny_model, tiny_processor
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 import bench
 import decode
+import retrieval
 import training
-from official import ALONE, OFFICIAL, OURS, Inference
+from official import ALONE, OFFICIAL, OURS, Inference, Recipe
 from rows import Row, Target, table, timed
 from targets import GPU_ONLY, TARGETS
 
@@ -63,6 +64,22 @@ def test_ours_computes_less_than_the_original(inference: Inference) -> None:
             inference.clip_logits(**padded_question(), recipe=recipe)
         flops[name] = counter.get_total_flops()
     assert flops["official"] > 1.1 * flops["ours"] > 0
+
+
+@pytest.mark.parametrize(("recipe", "cnn_once"), [(OURS, True), (OFFICIAL, True), (Recipe(batched=True), False)])
+def test_each_change_to_the_original_loop_leaves_its_scores_of_a_gallery(recipe: Recipe, cnn_once: bool) -> None:
+    inference, pixels = Inference(tiny_model(), "match"), tiny_inputs(num_videos=2)["pixel_values"]
+    processor = tiny_processor(inference.model)
+    texts = ["a red ball rolls", "a dog", "blue"]
+    expected = retrieval.loop(inference, pixels, retrieval.batches(processor, texts, 20), OFFICIAL)
+    with retrieval.counted(inference.cnn(recipe)) as sizes:
+        found = retrieval.loop(inference, pixels, retrieval.batches(processor, texts, 0), recipe, cnn_once=cnn_once)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert found.shape == (3, pixels.shape[0] * pixels.shape[1]) and sum(sizes) == pixels[:, :, :, 0, 0, 0].numel()
+
+
+def test_ranks_do_not_depend_on_the_order_of_the_gallery() -> None:
+    assert retrieval.ranks(0, permutations=5).ratio == 0
 
 
 def test_every_way_to_train_has_the_gradients_of_one_pass() -> None:
