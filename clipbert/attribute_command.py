@@ -4,14 +4,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from clipbert import show
 from clipbert.attribution_files import ANIMATIONS, NUMBERS, check_fits, check_suffix, write_attribution
 from clipbert.commands import Command, check_pictures, given, load_predictor, show_progress
-from clipbert.results import attribution_result, faithfulness_result
+from clipbert.results import attribution_result, checkup_result, faithfulness_result
+from clipbert.show_attribution import attribution as show_attribution
 
 ATTRIBUTIONS = "clips: clip_shapley (default), clip_leave_one_out, clip_responsibility; frames: frame_shapley, frame_leave_one_out; \
 cells: cell_occlusion, cell_integrated_gradients, cell_gradient_x_activation, cell_grad_cam, cell_relevance, cell_rollout, cell_attention (not an \
 explanation); words: token_ablation, token_integrated_gradients, token_relevance"
+CHECKS = "more metrics: infidelity, sensitivity, sign violations, rank agreement of methods in pairs, and the map of models with random layers"
 CLIP = "clips to look into, from 1 (default: the one that raises the score most; for a .gif or .mp4 all)"
 OUT = "also write it, as the suffix says: .npz (reloads as an Attribution), .csv; a picture .png, .svg, .pdf, .html; cells over all clips .gif, .mp4"
 
@@ -30,13 +31,17 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--perturbation", metavar="P", help="how --faithfulness takes units away: mask (default); of cells also mean or blur, of frames blur"
     )
+    parser.add_argument("--others", action="store_true", help="with --faithfulness: test every other method of the level in the same way")
+    parser.add_argument("--checks", action="store_true", help=CHECKS)
     parser.add_argument("--out", type=Path, metavar="FILE", help=OUT)
 
 
 def check(args: argparse.Namespace) -> None:
     """Fail before a model runs.  Raises ValueError."""
-    if args.perturbation is not None and not args.faithfulness:
-        raise ValueError("--perturbation is of --faithfulness; add it, or leave the perturbation out.")
+    if args.perturbation is not None and not (args.faithfulness or args.checks):
+        raise ValueError("--perturbation is of --faithfulness and --checks; add one, or leave the perturbation out.")
+    if args.others and not args.faithfulness:
+        raise ValueError("--others is of --faithfulness; add it, or leave --others out.")
     if args.out is None:
         return
     check_suffix(args.out)
@@ -75,9 +80,9 @@ def run(args: argparse.Namespace) -> Command:
             explain=lambda method: explain(predictor, video, args.question, method=method, **wanted),
         )  # fmt: skip
     result = attribution_result(predictor, video, found, args.question)
-    if args.faithfulness:
-        result["faithfulness"] = _tested(args, predictor, video, found, wanted)
-    return result, show.attribution
+    if args.faithfulness or args.checks:
+        result |= _tested(args, predictor, video, found, wanted)
+    return result, show_attribution
 
 
 def _animated(args: argparse.Namespace) -> bool:
@@ -85,11 +90,29 @@ def _animated(args: argparse.Namespace) -> bool:
     return args.out is not None and args.out.suffix.lower() in ANIMATIONS
 
 
-def _tested(args: argparse.Namespace, predictor: Any, video: Any, found: Any, wanted: dict[str, Any]) -> list[dict[str, Any]]:
-    """For each clip looked into, or once for all clips."""
+def _tested(args: argparse.Namespace, predictor: Any, video: Any, found: Any, wanted: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """For each clip looked into, or once for all: the map's curves, those of the other methods, the checks, and which method has no map, as asked."""
+    from clipbert.checkup import checkup, other_maps
     from clipbert.faithfulness import faithfulness
 
     how = args.perturbation or "mask"
-    settings = wanted | {"perturbation": how, "file": args.video if how == "blur" else None, "progress": show_progress}
-    clips = [None] if found.level == "clips" else found.clip_index
-    return [faithfulness_result(faithfulness(predictor, video, args.question, found, clip=clip, **settings)) for clip in clips]
+    away: dict[str, Any] = wanted | {"perturbation": how, "file": args.video if how == "blur" else None, "progress": show_progress}
+    tested: dict[str, list[dict[str, Any]]] = {}
+
+    def add(kind: str, result: dict[str, Any]) -> None:
+        tested.setdefault(kind, []).append(result)
+
+    for clip in [None] if found.level == "clips" else found.clip_index:
+        asked, known = (predictor, video, args.question), {}
+        needs_others = args.others or args.checks
+        others, why_not = other_maps(*asked, found, clip=clip, progress=show_progress, **wanted) if needs_others else ([], {})
+        if args.faithfulness:
+            add("faithfulness", faithfulness_result(faithfulness(*asked, found, clip=clip, known=known, **away)))
+        for other in others if args.others else ():
+            add("others", faithfulness_result(faithfulness(*asked, other, clip=clip, known=known, **away)))
+        if args.checks:
+            checked = checkup(*asked, found, others=others, clip=clip, **away, **given(args, "baseline", "steps"))
+            add("checks", checkup_result(checked))
+        if why_not:
+            add("no_map", why_not)
+    return tested

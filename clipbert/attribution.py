@@ -10,6 +10,7 @@ model is right.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,15 @@ def attribute(
     case = inside(predictor, encoded, wanted, rows, baseline=chosen, steps=steps or STEPS, seed=seed)
     measured = wanted.clip_value_function + (f", less that of the baseline {chosen}" if chosen else "")
     return _attribution(wanted, method, measured, _look_inside(method, case), clip_index=rows, **place, **_geometry(about.level, case, encoded))
+
+
+def joined(parts: Sequence[Attribution]) -> Attribution:
+    """One attribution of all the clips that `parts`, which are alike in all else, explain one by one."""
+    first = parts[0]
+    per_clip = [name for name in (first.level, "gaps", "standard_error") if getattr(first, name) is not None]
+    rows = {name: torch.cat([getattr(part, name) for part in parts]) for name in per_clip}
+    gap = max((part.gap for part in parts if part.gap is not None), key=abs, default=None)
+    return replace(first, **rows, gap=gap, clip_index=tuple(clip for part in parts for clip in part.clip_index))
 
 
 def _check_settings(method: str, clips: Sequence[int] | None, baseline: str | None, steps: int | None) -> None:

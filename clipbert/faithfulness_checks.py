@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from clipbert.attribution import INSIDE_METHODS, METHODS, STEPS
+from clipbert.encoding import Progress
 from clipbert.faithfulness_units import Units, find_units
 from clipbert.predict import Predictor
 from clipbert.types import Attribution, EncodedVideo
@@ -59,7 +60,8 @@ class SignViolations:
 
 def infidelity(
     predictor: Predictor, video: EncodedVideo | str | Path, text: str, attribution: Attribution, *, clip: int | None = None,
-    num_samples: int = 100, seed: int = 0, perturbation: str = "mask", file: str | Path | None = None, **wanted: Any,
+    num_samples: int = 100, seed: int = 0, perturbation: str = "mask", file: str | Path | None = None, progress: Progress | None = None,
+    **wanted: Any,
 ) -> Infidelity:  # fmt: skip
     """Captum's `infidelity(normalize=True)` (Yeh 2019, arXiv 1901.09392): the summed values of random units against the score lost without them.
 
@@ -67,7 +69,8 @@ def infidelity(
     few and many go; values are first scaled by the one factor that fits best.
     Of methods in nats alone, at every level: values of the others (shares of
     attention, Grad-CAM, relevance) do not say by how much the score falls.
-    Raises ValueError for these.
+    `progress` is told of the samples and may raise to stop.  Raises ValueError
+    for methods that are not in nats.
     """
     from captum.metrics import infidelity as of_captum
 
@@ -75,10 +78,13 @@ def infidelity(
         raise ValueError(f"{attribution.method} does not say by how many nats the score falls, so its values cannot add up; use a method in nats.")
     units = find_units(predictor, video, text, attribution, clip=clip, perturbation=perturbation, file=file, **wanted)
 
+    samples = _Told("samples", progress, 2 * num_samples)
+
     def value(values: Tensor, normalize: bool) -> float:
         generator = torch.Generator().manual_seed(seed)
 
         def take_away(present: Tensor) -> tuple[Tensor, Tensor]:
+            samples.more(len(present))
             chance = torch.rand(len(present), 1, generator=generator)
             gone = (torch.rand(present.shape, generator=generator) < chance).float()
             return gone, present - gone
@@ -97,14 +103,16 @@ def infidelity(
 
 def sensitivity(
     predictor: Predictor, video: EncodedVideo | str | Path, text: str, attribution: Attribution, *, clip: int | None = None,
-    radius: float = 0.02, num_samples: int = 10, seed: int = 0, baseline: str | None = None, steps: int | None = None, **wanted: Any,
+    radius: float = 0.02, num_samples: int = 10, seed: int = 0, baseline: str | None = None, steps: int | None = None,
+    progress: Progress | None = None, **wanted: Any,
 ) -> float:  # fmt: skip
     """Captum's `sensitivity_max` (Yeh 2019): the largest relative change of a clip's map as its features change by up to `radius` deviations.
 
     `baseline` and `steps` are those that `attribute` was given.  The map is
     made `num_samples` + 1 times.  Of every method inside a clip, which is a
     function of the clip's features; clips are compared by logits alone, and
-    have no features here.  Raises ValueError for these.
+    have no features here.  `progress` is told after each map and may raise to
+    stop.  Raises ValueError for clips.
     """
     from captum.metrics import sensitivity_max
 
@@ -116,6 +124,7 @@ def sensitivity(
     case = replace(case, baseline=baseline or (baselines[0] if baselines else ""), steps=steps or STEPS, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     reach = radius * float(case.features.std())
+    maps = _Told("maps", progress, num_samples + 1)
 
     def change(features: Tensor) -> Tensor:
         return features + reach * (2 * torch.rand(features.shape, generator=generator).to(features.device) - 1)
@@ -123,7 +132,9 @@ def sensitivity(
     def explain(features: Tensor | tuple[Tensor, ...]) -> Tensor:
         inputs = features[0] if isinstance(features, tuple) else features
         with torch.enable_grad():
-            return INSIDE_METHODS[attribution.method][1](replace(case, features=inputs)).values.detach().contiguous()
+            found = INSIDE_METHODS[attribution.method][1](replace(case, features=inputs)).values.detach().contiguous()
+        maps.more(1)
+        return found
 
     with case.score.evaluating():
         return float(sensitivity_max(explain, case.features, perturb_func=change, n_perturb_samples=num_samples, max_examples_per_batch=1))
@@ -141,6 +152,18 @@ def sign_violations(
     raises = _changes(units) > NOISE
     positive = units.values.cpu() > 0
     return SignViolations(int(positive.sum()), int((raises & positive).sum()), len(raises), int(raises.sum()))
+
+
+class _Told:
+    """Counts what is done, and tells it."""
+
+    def __init__(self, stage: str, progress: Progress | None, total: int) -> None:
+        self.stage, self.progress, self.total, self.done = stage, progress, total, 0
+
+    def more(self, count: int) -> None:
+        self.done += count
+        if self.progress is not None:
+            self.progress(self.stage, min(self.done, self.total), self.total)
 
 
 def _changes(units: Units) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from clipbert.encoding import Progress
 
+Known = dict[bytes, float]  # the probability of each set of units that was asked for, by its `set_key`
 Coalitions = Callable[[Bool[Tensor, "C U"]], Float[Tensor, " C"]]  # the probability when of U units only those set are there
 CHEFER_STEPS = (0.0, 0.25, 0.5, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
 """Shares removed in Chefer 2021 (arXiv 2103.15679), by its code, lxmert/perturbation.py."""
@@ -157,31 +158,61 @@ def _p_value(areas: dict[str, Tensor], noise: float) -> float:
 
 def measure(
     value: Coalitions, values: Float[Tensor, " U"], *, steps: int | Sequence[float] = 10, num_orders: int = 20, seed: int = 0, batch_size: int = 64,
-    progress: Progress | None = None,
+    known: Known | None = None, progress: Progress | None = None,
 ) -> Faithfulness:  # fmt: skip
     """Curves of U units with an attribution's `values`; each set of units that several orders share is asked for once.
 
     `steps` equal ones, or the shares of units at which to look, from 0 to 1;
-    both are rounded to whole units, and of a rationale at least 1.  `progress` is told after each batch of sets, and may raise to stop.  Raises
-    ValueError for fewer than 2 units, values that are not finite, or steps or
-    orders out of range.
+    both are rounded to whole units, and of a rationale at least 1.  Sets in
+    `known` are not asked for, and those that are come into it: equal seeds
+    have equal random orders.  `progress` is told after each batch of sets, and
+    may raise to stop.  Raises ValueError for fewer than 2 units, values that
+    are not finite, or steps or orders out of range.
     """
-    num_units = len(values)
-    counts = _counts(num_units, steps)
-    if num_orders < MIN_ORDERS or num_orders > 1000:
-        raise ValueError(f"num_orders must be between {MIN_ORDERS} and 1000, got {num_orders}; with fewer p cannot reach {SIGNIFICANCE}.")
-    rationale = tuple(max(1, round(share * num_units)) for share in RATIONALE_SHARES)
-    orders = _orders(values, num_orders, seed)
-    taken = sorted({*counts, *rationale})
-    first = orders.argsort(dim=1)[:, None] < torch.tensor(taken)[:, None]  # [2 + O, K, U]: the first k units of each order
-    kept, place = torch.stack([~first, first]).flatten(0, 2).unique(dim=0, return_inverse=True)
-    without, alone = _in_batches(value, kept, batch_size, progress)[place].reshape(2, len(orders), len(taken))
-    on_curve, on_rationale = ([taken.index(k) for k in chosen] for chosen in (counts, rationale))
+    needed = _Needed.of(values, steps, num_orders, seed)
+    shape = (2, len(needed.orders), len(needed.taken))
+    without, alone = _in_batches(value, needed.sets, batch_size, known if known is not None else {}, progress)[needed.place].reshape(shape)
+    on_curve, on_rationale = ([needed.taken.index(k) for k in chosen] for chosen in (needed.counts, needed.rationale))
     whole = without[:, :1]  # k = 0
     return Faithfulness(
-        orders[0], counts, _curve(without[:, on_curve]), _curve(alone[:, on_curve]), rationale, _curve(whole - without[:, on_rationale]),
-        _curve(whole - alone[:, on_rationale]), len(kept), seed,
+        needed.orders[0], needed.counts, _curve(without[:, on_curve]), _curve(alone[:, on_curve]), needed.rationale,
+        _curve(whole - without[:, on_rationale]), _curve(whole - alone[:, on_rationale]), len(needed.sets), seed,
     )  # fmt: skip
+
+
+def sets_needed(values: Float[Tensor, " U"], *, steps: int | Sequence[float] = 10, num_orders: int = 20, seed: int = 0) -> Bool[Tensor, "C U"]:
+    """The sets of units that `measure` asks for.  Raises ValueError as it does."""
+    return _Needed.of(values, steps, num_orders, seed).sets
+
+
+def set_key(kept: Bool[Tensor, " U"]) -> bytes:
+    """What a set of units is found by in `known`."""
+    return kept.numpy().tobytes()
+
+
+@dataclass(frozen=True, eq=False)
+class _Needed:
+    """The orders, the numbers of units at which curves and rationales look, and the sets of units that this takes."""
+
+    orders: Int[Tensor, "O U"]
+    counts: tuple[int, ...]
+    rationale: tuple[int, ...]
+    taken: list[int]
+    sets: Bool[Tensor, "C U"]
+    place: Int[Tensor, " P"]  # of (without, alone) x orders x taken among the sets
+
+    @classmethod
+    def of(cls, values: Float[Tensor, " U"], steps: int | Sequence[float], num_orders: int, seed: int) -> "_Needed":
+        num_units = len(values)
+        counts = _counts(num_units, steps)
+        if num_orders < MIN_ORDERS or num_orders > 1000:
+            raise ValueError(f"num_orders must be between {MIN_ORDERS} and 1000, got {num_orders}; with fewer p cannot reach {SIGNIFICANCE}.")
+        rationale = tuple(max(1, round(share * num_units)) for share in RATIONALE_SHARES)
+        orders = _orders(values, num_orders, seed)
+        taken = sorted({*counts, *rationale})
+        first = orders.argsort(dim=1)[:, None] < torch.tensor(taken)[:, None]  # [2 + O, K, U]: the first k units of each order
+        sets, place = torch.stack([~first, first]).flatten(0, 2).unique(dim=0, return_inverse=True)
+        return cls(orders, counts, rationale, taken, sets, place)
 
 
 def _counts(num_units: int, steps: int | Sequence[float]) -> tuple[int, ...]:
@@ -208,13 +239,16 @@ def _orders(values: Float[Tensor, " U"], num_orders: int, seed: int) -> Int[Tens
     return torch.stack([own, own.flip(0), *(torch.randperm(len(values), generator=generator) for _ in range(num_orders))])
 
 
-def _in_batches(value: Coalitions, kept: Bool[Tensor, "C U"], size: int, progress: Progress | None) -> Float64[Tensor, " C"]:
-    found: list[Tensor] = []
-    for start in range(0, len(kept), size):
-        found.append(value(kept[start : start + size]).detach().double().cpu())
+def _in_batches(value: Coalitions, kept: Bool[Tensor, "C U"], size: int, known: Known, progress: Progress | None) -> Float64[Tensor, " C"]:
+    keys = [set_key(row) for row in kept]
+    new = [n for n, key in enumerate(keys) if key not in known]
+    for start in range(0, len(new), size):
+        asked = new[start : start + size]
+        found = value(kept[asked]).detach().double().cpu().tolist()
+        known.update(zip((keys[n] for n in asked), found, strict=True))
         if progress is not None:
-            progress("sets of units", min(start + size, len(kept)), len(kept))
-    return torch.cat(found)
+            progress("sets of units", min(start + size, len(new)), len(new))
+    return torch.tensor([known[key] for key in keys], dtype=torch.float64)
 
 
 def _curve(scores: Float64[Tensor, "O K"]) -> Curve:

@@ -84,7 +84,7 @@ def randomisation_check(
     settings = wanted | {"method": attribution.method, "baseline": baseline, "steps": steps, "clips": None if index is None else [index]}
     if wanted.get("task", "answer") == "answer":  # a random model would give another answer
         settings["target"] = attribution.target.removesuffix(f" rather than {wanted.get('versus')}")
-    rows, total = [], num_models * len(_stages(predictor.model.model))
+    rows, total = [], num_models * num_stages(predictor.model.model)
     for number in range(seed, seed + num_models):
         for stage, view in _randomised(predictor, number):
             found = attribute(view, encoded, text, **settings)
@@ -94,6 +94,11 @@ def randomisation_check(
             if progress is not None:
                 progress("maps", len(rows), total)
     return Randomisation(attribution.method, index, tuple(rows))
+
+
+def num_stages(model: ClipBertForSequenceClassification) -> int:
+    """How many parts become random one after the other."""
+    return len(_stages(model))
 
 
 def _randomised(predictor: Predictor, seed: int) -> Iterator[tuple[str, Predictor]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clipbert.checkup import Checkup
     from clipbert.comparison import Comparison, Measured
     from clipbert.conclusions import Conclusion
     from clipbert.config import SamplingConfig
@@ -88,6 +89,19 @@ def faithfulness_result(found: "Faithfulness") -> dict[str, Any]:
         "measured": found.measured, "perturbation": found.perturbation, "num_units": found.num_units, "num_runs": found.num_runs,
         "num_orders": len(found.deletion.random), "seed": found.seed, "verdict": found.verdict, "beats_random": found.beats_random,
         "summary": found.summary(), "curves": found.rows(),
+    }  # fmt: skip
+
+
+def checkup_result(found: "Checkup") -> dict[str, Any]:
+    """Every check of a map; one that does not fit it is None, and `left_out` says why.  `clip` counts from 1, None for all clips."""
+    infidelity, randomised = found.infidelity, found.randomisation
+    return {
+        "clip": None if found.clip is None else found.clip + 1, "method": found.method,
+        "infidelity": asdict(infidelity) | {"unexplained": infidelity.unexplained} if infidelity else None, "sensitivity_max": found.sensitivity,
+        "sign_violations": asdict(found.signs) | {"rate": found.signs.rate, "random_rate": found.signs.random_rate},
+        "rank_agreements": [asdict(pair) for pair in found.agreements],
+        "randomisation": {"verdict": randomised.verdict, "agreements": randomised.agreements()} if randomised else None,
+        "left_out": found.left_out,
     }  # fmt: skip
 
 

@@ -122,6 +122,21 @@ def test_the_command_writes_what_the_suffix_says(
     assert list(tmp_path.iterdir()) == [path], "no file is left half done"
 
 
+def test_the_command_tests_every_method_of_the_level_and_checks_the_map(
+    capsys: pytest.CaptureFixture[str], model_dir: str  # noqa: F811
+) -> None:  # fmt: skip
+    argv = ("attribute", VIDEO, "what colour?", "--model", model_dir, "--method", "token_ablation", "--num-clips", "2", "--clip", "2")
+    code, out, err = run(capsys, *argv, "--faithfulness", "--others", "--checks", "--json")
+    result = json.loads(out)
+    assert (code, err) == (0, "") and "no_map" not in result
+    assert [tested["method"] for tested in result["others"]] == ["token_integrated_gradients", "token_relevance"]
+    (own,), (checked,) = result["faithfulness"], result["checks"]
+    assert own["summary"]["deletion_area_random"] == pytest.approx(result["others"][0]["summary"]["deletion_area_random"], abs=1e-5)
+    assert checked["clip"] == 2 and len(checked["rank_agreements"]) == 3 and checked["sensitivity_max"] >= 0 and "verdict" in checked["randomisation"]
+    code, out, _ = run(capsys, *argv, "--checks")
+    assert code == 0 and all(name in out for name in ("infidelity, normalised", "sensitivity_max", "sign violations", "Spearman", "embeddings"))
+
+
 def test_a_picture_of_clips_names_the_methods_unit(capsys: pytest.CaptureFixture[str], model_dir: str, tmp_path: Path) -> None:  # noqa: F811
     path = tmp_path / "a.svg"
     argv = ("attribute", VIDEO, "what colour?", "--model", model_dir, "--method", "clip_responsibility", "--num-clips", "2", "--out", str(path))
@@ -138,6 +153,7 @@ def test_a_picture_of_clips_names_the_methods_unit(capsys: pytest.CaptureFixture
         (["--out", "a.png", "--method", "cell_occlusion", "--clip", "1", "2"], ".png shows one clip, and --clip names 2; name one, or write a .gif"),
         (["--out", "/nowhere/a.csv"], "there is no folder /nowhere"),
         (["--steps", "3"], "clip_shapley makes no steps"),
+        (["--others"], "--others is of --faithfulness; add it"),
     ],
 )
 def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], model_dir: str, argv: list[str], message: str) -> None:  # noqa: F811

@@ -86,6 +86,7 @@ LAYERS = (
         "faithfulness",
         "faithfulness_checks",
         "randomisation",
+        "checkup",
         "evidence",
         "results",
         "batch",
@@ -119,7 +120,7 @@ LAYERS = (
         "session",
         "session_file",
     ),
-    ("show", "commands", "sampler_command", "attribute_command", "adaptive_command", "cli", "__main__", "__init__"),
+    ("show", "show_attribution", "commands", "sampler_command", "attribute_command", "adaptive_command", "cli", "__main__", "__init__"),
 )
 LAYER = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 ONLY_IN = {
