@@ -49,6 +49,15 @@ def test_means_are_over_text_and_over_cells(predictor: Predictor, video: Encoded
     assert float(found.within_image[-1, 1]) == pytest.approx(float(last[1, num_text:, num_text:].sum()) / 9, rel=1e-5)
 
 
+def test_maps_say_which_cells_the_shares_are_of(found: HeadAttention) -> None:
+    to_cells, from_cells, among_cells = (found.cells[name].flatten(2) for name in ("text to image", "image to text", "within image"))
+    assert found.cells["text to image"].shape == (*found.text_to_image.shape, 3, 3)
+    torch.testing.assert_close(to_cells.sum(dim=-1), found.text_to_image)
+    torch.testing.assert_close(from_cells.mean(dim=-1), found.image_to_text)
+    torch.testing.assert_close(among_cells.sum(dim=-1), found.within_image)
+    assert found.grid is not None and found.grid.shape == (3, 3)
+
+
 def test_rows_are_tidy_and_nothing_is_left_behind(found: HeadAttention) -> None:
     rows = found.rows()
     assert len(rows) == 4 * found.text_to_image.numel() and rows[0]["direction"] == "text to image"

@@ -204,10 +204,18 @@ def test_a_flat_map_ranks_nothing_and_says_so() -> None:
     assert "no rank agreement, since cell_grad_cam gives all cells the same value" in chart.caption
 
 
-def test_maps_of_other_grids_are_not_compared() -> None:
+def test_maps_on_other_grids_are_compared_by_their_share_of_an_area() -> None:
     coarse = CellGrid(frame_size=(40, 80), content_size=(112, 224), cell_size=64.0, shape=(4, 4))
-    with pytest.raises(ValueError, match="grids of \\(7, 7\\) and \\(4, 4\\) that lie differently"):
-        figures.cell_comparison(cells(planted(0, 0)), cells(torch.zeros(4, 4), grid=coarse), PIXELS)
+    chart = figures.cell_comparison(cells(planted(0, 0)), cells(torch.ones(4, 4), grid=coarse, model="n"), PIXELS)
+    even = (224 / 256) ** 2  # the second map is spread over a larger canvas
+    values = {name: [row["value"] for row in chart.rows if row["map"] == name] for name in ("m", "n")}
+    assert max(values["m"]) == pytest.approx(49) and values["n"] == pytest.approx([even] * 16)
+    pieces = [row for row in chart.rows if row["map"] == "difference"]
+    assert sum((row["right"] - row["left"]) * (row["bottom"] - row["top"]) * row["value"] for row in pieces) == pytest.approx(0, abs=1e-2)
+    assert pieces[0]["value"] == pytest.approx(49 - even) and {round(row["value"], 4) for row in pieces[1:]} == {round(-even, 4)}
+    assert "no rank agreement" in chart.caption and chart.scales[0].unit == "times an even share"
+    same = CellGrid(frame_size=(40, 80), content_size=(56, 112), cell_size=16.0, shape=(7, 7))
+    assert figures.cell_comparison(cells(planted(0, 0)), cells(planted(0, 0), grid=same, model="n"), PIXELS).scales[0].unit == "nats"
 
 
 def test_a_box_and_a_picture_are_drawn_in_every_panel() -> None:
@@ -226,7 +234,7 @@ def test_strong_cells_hide_more_of_the_frame_than_weak_ones_and_heat_alone_hides
 
 def attended() -> HeadAttention:
     to_image, to_text = torch.linspace(0.1, 0.6, 6).reshape(2, 3), torch.linspace(0, 1, 6).reshape(2, 3)
-    return HeadAttention(to_image, to_text, 1 - to_image, 1 - to_text, 1, "what colour?", "m")
+    return HeadAttention(to_image, to_text, 1 - to_image, 1 - to_text, {}, 1, "what colour?", "m")
 
 
 def test_heads_are_a_matrix_of_layers_for_each_direction_and_no_explanation() -> None:

@@ -1,7 +1,7 @@
 """Pictures of grid cells on the true pixels of a frame, alone and two side by side."""
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import pairwise, product
 
 import torch
 from jaxtyping import Float, UInt8
@@ -19,6 +19,7 @@ from clipbert.viz.style import clock, plain
 OPACITY = 0.65
 LARGEST_PICTURE = 1280  # pixels of the longer side
 DIFFERENCE = "difference"
+SLIVER = 0.01  # of a side
 COMPARABLE_UNITS = ("nats", "share")
 
 
@@ -49,21 +50,21 @@ def cell_comparison(
     """Two maps of one clip on one colour scale, of two methods, models or texts, and the first less the second.
 
     Maps of single frames are summed over frames.  In units that cannot be
-    compared each map is shown as shares of the sum of its absolute values.
-    Raises ValueError as `cell_overlay` and `rank_agreement` do, and for
-    different grids.
+    compared each map is shown as shares of the sum of its absolute values; on
+    different grids, as those of two models can be, as such shares by the area
+    of a cell.  Raises ValueError as `cell_overlay` and `rank_agreement` do.
     """
     (row, grid), (other_row, other_grid) = _row_and_grid(first, pixels, clip), _row_and_grid(second, pixels, clip)
-    if grid != other_grid:
-        raise ValueError(f"maps are compared cell by cell, and these have grids of {grid.shape} and {other_grid.shape} that lie differently.")
-    maps, unit = _comparable(first, values_of(first, row), second, values_of(second, other_row))
+    grids, values = (grid, other_grid), (values_of(first, row).reshape(grid.shape), values_of(second, other_row).reshape(other_grid.shape))
+    alike = _alike(grid, other_grid)
+    maps, unit = _comparable(first, values[0], second, values[1]) if alike else _by_area(values, grids)
     names = _names(first, second)
     signed = any(METHODS[found.method].signed for found in (first, second))
-    scale = Scale.of([value for values in maps for value in values.tolist()], signed=signed, unit=unit)
-    change = Scale.of((maps[0] - maps[1]).tolist(), signed=True, unit=f"Δ {unit}")
-    index = first.clip_index[row]
-    both = [line for name, values in zip(names, maps, strict=True) for line in _cell_rows(values.reshape(grid.shape), grid, {"map": name})]
-    less = _cell_rows((maps[0] - maps[1]).reshape(grid.shape), grid, {"map": DIFFERENCE})
+    scale = Scale.of([value for cells in maps for value in cells.flatten().tolist()], signed=signed, unit=unit)
+    both = [line for name, cells, own in zip(names, maps, grids, strict=True) for line in _cell_rows(cells, own, {"map": name})]
+    less = _cell_rows(maps[0] - maps[1], grid, {"map": DIFFERENCE}) if alike else _difference_rows(maps, grids)
+    change = Scale.of([line["value"] for line in less], signed=True, unit=f"Δ {unit}")
+    index, grid = first.clip_index[row], max(grids, key=lambda one: one.canvas)
     hover, models = _hover(len(less), unit), dict.fromkeys((first.model, second.model))
     return Chart(
         f"Clip {index + 1}: {names[0]} beside {names[1]}", " and ".join(models),
@@ -147,6 +148,51 @@ def _comparable(first: Attribution, a: Tensor, second: Attribution, b: Tensor) -
     return (100 * a / _size(a), 100 * b / _size(b)), "% of all |values|"
 
 
+Grids = tuple[CellGrid, CellGrid]
+
+
+def _alike(first: CellGrid, second: CellGrid) -> bool:
+    """Whether both have the same cells, up to what rounding a frame's size to pixels does to them."""
+    return first.shape == second.shape and all(abs(a - b) < SLIVER * a for a, b in zip(first.canvas, second.canvas, strict=True))
+
+
+def _lines(grids: Grids, axis: int) -> list[float]:
+    """Where a row (axis 0) or a column of either grid ends; of lines that nearly meet the first."""
+    ends = sorted(grid.canvas[axis] * k / grid.shape[axis] for grid in grids for k in range(grid.shape[axis] + 1))
+    return [end for n, end in enumerate(ends) if not n or end - ends[n - 1] > SLIVER * ends[-1]]
+
+
+def _by_area(values: tuple[Tensor, Tensor], grids: Grids) -> tuple[tuple[Tensor, Tensor], str]:
+    """Each cell's share of all |values| over its share of the canvas: 1 where they are spread evenly."""
+    dense = [cells / _size(cells) * cells.numel() for cells in values]
+    canvases = [grid.canvas[0] * grid.canvas[1] for grid in grids]
+    return (dense[0], dense[1] * canvases[0] / canvases[1]), "times an even share"
+
+
+def _difference_rows(maps: tuple[Tensor, Tensor], grids: Grids) -> list[Row]:
+    """The first map less the second on the pieces that the lines of both grids make; off its canvas a map is 0."""
+    lines = [_lines(grids, axis) for axis in (0, 1)]
+
+    def at(number: int, y: float, x: float) -> float:
+        (height, width), (rows, columns) = grids[number].canvas, grids[number].shape
+        return float(maps[number][int(y / height * rows), int(x / width * columns)]) if y < height and x < width else 0.0
+
+    pieces: list[Row] = [
+        {"map": DIFFERENCE, "row": row, "column": column, "left": left, "top": top, "right": right, "bottom": bottom}
+        for row, (top, bottom) in enumerate(pairwise(lines[0]), 1)
+        for column, (left, right) in enumerate(pairwise(lines[1]), 1)
+    ]
+    centres = [((piece["top"] + piece["bottom"]) / 2, (piece["left"] + piece["right"]) / 2) for piece in pieces]
+    values = [at(0, y, x) - at(1, y, x) for y, x in centres]
+    return [
+        piece | {
+            "value": value, "rank": 1 + sum(other > value for other in values),
+            "where": "pixels x {left:.0f}–{right:.0f}, y {top:.0f}–{bottom:.0f}".format(**piece),
+        }
+        for piece, value in zip(pieces, values, strict=True)
+    ]  # fmt: skip
+
+
 def _size(values: Tensor) -> Tensor:
     return values.abs().sum().clamp(min=torch.finfo(values.dtype).tiny)
 
@@ -164,6 +210,8 @@ def _told(found: Attribution) -> str:
 
 
 def _agreement(first: Attribution, second: Attribution, clip: int | None) -> str:
+    if first.grid is None or second.grid is None or not _alike(first.grid, second.grid):
+        return "no rank agreement, since the models' cells lie differently"
     for found in (first, second):
         if len(values_of(found, row_of(found, clip)).unique()) == 1:
             return f"no rank agreement, since {found.method} gives all cells the same value"
