@@ -8,12 +8,12 @@ import gradio as gr
 from app.settings import sampling
 from app.shared import Shared, explained
 from clipbert.checks import require_text
-from clipbert.results import answer_result, attribution_result, sample_result, sweep_result
+from clipbert.results import answer_result, attribution_result, checkup_result, faithfulness_result, sample_result, sweep_result
 from clipbert.sampling_config import SamplingConfig
 
 
 def endpoints(shared: Shared) -> None:
-    """Build /ask, /sample, /sweep and /attribute.  Call it inside the Blocks."""
+    """Build /ask, /sample, /sweep, /attribute and /faithfulness.  Call it inside the Blocks."""
     default, served = SamplingConfig(), _Endpoints(shared)
     with gr.Column(visible=False):
         video = gr.File(label="video", type="filepath")
@@ -28,11 +28,14 @@ def endpoints(shared: Shared) -> None:
         task = gr.Textbox("answer", label="task")
         target, versus = gr.Textbox("", label="target"), gr.Textbox("", label="versus")
         clip = gr.Number(0, precision=0, label="clip")
+        perturbation = gr.Textbox("mask", label="perturbation")
     asked = [video, question, num_clips, num_frames, policy, aggregation, seed]
     endpoint(served.ask, asked, concurrency_id="model")
     endpoint(served.sample, [video, num_clips, num_frames, fps, policy, seed])
     endpoint(served.sweep, [video, question, num_frames, policy, seed], concurrency_id="model")
-    endpoint(served.attribute, [*asked, method, task, target, versus, clip], concurrency_id="model")
+    of_map = [*asked, method, task, target, versus, clip]
+    endpoint(served.attribute, of_map, concurrency_id="model")
+    endpoint(served.faithfulness, [*of_map, perturbation], concurrency_id="model")
 
 
 class _Endpoints:
@@ -79,6 +82,34 @@ class _Endpoints:
             clips=[clip - 1] if clip else None,
         )  # fmt: skip
         return attribution_result(predictor, encoded, found, question)
+
+    def faithfulness(
+        self, video: str, question: str, num_clips: int = 16, num_frames: int = 2, policy: str = "paper", aggregation: str = "lse", seed: int = 0,
+        method: str = "clip_shapley", task: str = "answer", target: str = "", versus: str = "", clip: int = 0, perturbation: str = "mask",
+    ) -> dict[str, Any]:  # fmt: skip
+        """Does the score follow a map of /attribute?  Deletion and insertion curves beside random orders, of every method of its level.
+
+        Also comprehensiveness and sufficiency, infidelity, sensitivity, sign violations, rank agreement of the methods in pairs, and the map of
+        models with random layers.  `clip` names the clip to look into (counted from 1; 0, for methods of clips: all), `perturbation` how units are
+        taken away: mask, mean or blur.  It takes tens of seconds.
+        """
+        from clipbert.attribution import METHODS, attribute
+        from clipbert.checkup import checkup, other_maps
+        from clipbert.faithfulness import faithfulness
+
+        require_text(question, "question")
+        predictor = self.engine.predictor()
+        encoded = predictor.encode(video, num_clips=num_clips, num_frames=num_frames, policy=policy, seed=seed)
+        if not clip and encoded.num_clips > 1 and METHODS.get(method, METHODS["clip_shapley"]).level != "clips":
+            raise ValueError(f"clip says which of the {encoded.num_clips} clips to look into, counted from 1, got 0.")
+        wanted = {"task": task, "target": target or None, "versus": versus or None, "aggregation": aggregation, "seed": seed}
+        away = wanted | {"perturbation": perturbation, "file": video if perturbation == "blur" else None}
+        asked = (predictor, encoded, question)
+        found = attribute(*asked, method=method, clips=[clip - 1] if clip else None, **wanted)
+        others, without = other_maps(*asked, found, **wanted)
+        known: dict[bytes, float] = {}
+        tested = [faithfulness_result(faithfulness(*asked, each, known=known, **away)) for each in (found, *others)]
+        return {"faithfulness": tested, "checks": checkup_result(checkup(*asked, found, others=others, **away)), "no_map": without}
 
 
 def endpoint(function: Callable[..., Any], inputs: list[Any], **event: Any) -> None:

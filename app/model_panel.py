@@ -1,6 +1,5 @@
 """Two models asked the same of the same clips: their answers by N_test, and each clip's own vote, side by side."""
 
-import functools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,6 @@ def model_panel(shared: Shared, question: gr.Textbox, listed: gr.Textbox) -> Non
     """Build it where the server knows another model; the question and the choices are those of the boxes given."""
     if not shared.others:
         return
-    loaded = functools.cache(lambda name: shared.others[name]())
     with gr.Accordion("Another model on the same clips", open=False, elem_id="models"):
         notice = gr.HTML(elem_id="models-notice")
         names = list(shared.others)
@@ -43,7 +41,7 @@ def model_panel(shared: Shared, question: gr.Textbox, listed: gr.Textbox) -> Non
         yield {said: '<p class="soft" role="status">loading the other model …</p>', votes: "", **curves.clear()}
         own = shared.engine.predictor()
         done: dict[str, Sweep] = {}
-        for label, predictor in ((shown_name(own.model.name), own), (f"{shown_name(name)} (the other)", loaded(name))):
+        for label, predictor in ((shown_name(own.model.name), own), (f"{shown_name(name)} (the other)", shared.other(name))):
             for sweep in sweep_stream(predictor, video, text, answers, wanted, sizes_with(wanted.num_clips)):
                 if session.video != video:
                     return

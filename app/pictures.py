@@ -60,19 +60,14 @@ class Picture:
         save(session.kept[self.name], path)
 
 
-def save_buttons(
-    shared: Shared, name: str, notice: gr.HTML, writers: Mapping[str, Writer], *, label: str = "Save as", concurrency_id: str = "save"
-) -> None:
-    """A row of buttons, one a suffix; a click writes that file and hands it to the browser.
-
-    Writers that run the model pass concurrency_id="model".
-    """
+def save_buttons(shared: Shared, name: str, notice: gr.HTML, writers: Mapping[str, Writer]) -> None:
+    """A row of buttons, one a suffix; a click writes that file and hands it to the browser.  A writer is quick and runs no model."""
     with gr.Row(elem_classes="save"):
-        gr.HTML(f"<span class=soft>{label}</span>")
+        gr.HTML("<span class=soft>Save as</span>")
         buttons = {suffix: gr.Button(suffix.upper(), size="sm", min_width=56, scale=0, elem_id=f"{name}-{suffix}") for suffix in writers}
         file = gr.DownloadButton(visible="hidden", elem_id=f"{name}-file")
     for suffix, button in buttons.items():
-        saved = shared.on(button.click, _saver(name, suffix, writers[suffix], file), outputs=[file], notice=notice, concurrency_id=concurrency_id)
+        saved = shared.on(button.click, _saver(name, suffix, writers[suffix], file), outputs=[file], notice=notice, concurrency_id="save")
         saved.then(fn=None, js=HAND_OVER, inputs=[file], api_visibility="private")
 
 

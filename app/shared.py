@@ -51,7 +51,14 @@ class Shared:
     answer: gr.HTML = field(init=False)  # of the Ask tab; its click event carries `versus`, an answer that was not given
     tabs: gr.Tabs = field(init=False)
     tab: gr.Tab = field(init=False)  # the one being built
+    loaded: "dict[str, Predictor]" = field(default_factory=dict)  # of the others, those that were asked
     followers: list[tuple[Callable[..., Updates], list[Any], list[Any]]] = field(default_factory=list)  # of another video: callback, inputs, outputs
+
+    def other(self, name: str) -> "Predictor":
+        """Another model, loaded when it is first asked.  Raises ValueError where it cannot be."""
+        if name not in self.loaded:
+            self.loaded[name] = self.others[name]()
+        return self.loaded[name]
 
     def on(
         self,

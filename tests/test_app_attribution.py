@@ -9,6 +9,7 @@ from test_app_api import VIDEO
 from test_predict import make_predictor
 
 from clipbert.attribution import attribute
+from clipbert.faithfulness import faithfulness
 
 
 @pytest.fixture
@@ -99,6 +100,18 @@ def test_the_endpoint_looks_inside_one_clip(client: Any) -> None:
     assert found["clips"][0]["cells"] == pytest.approx(expected.values[0].numpy(), abs=1e-5)
     with pytest.raises(AppError, match="clip"):
         client.predict(handle_file(VIDEO), "what colour?", 3, method="cell_occlusion", clip=4, api_name="/attribute")
+
+
+def test_an_endpoint_tests_a_map_as_the_package_does(client: Any) -> None:
+    found = client.predict(handle_file(VIDEO), "what colour?", 3, method="token_ablation", clip=2, api_name="/faithfulness")
+    encoded = make_predictor().encode(VIDEO, num_clips=3, policy="paper")
+    own = attribute(make_predictor(), encoded, "what colour?", method="token_ablation", clips=[1])
+    expected = faithfulness(make_predictor(), encoded, "what colour?", own)
+    assert [tested["method"] for tested in found["faithfulness"]] == ["token_ablation", "token_integrated_gradients", "token_relevance"]
+    assert found["faithfulness"][0]["summary"] == pytest.approx(expected.summary(), abs=1e-5) and not found["no_map"]
+    assert found["checks"]["method"] == "token_ablation" and len(found["checks"]["rank_agreements"]) == 3
+    with pytest.raises(AppError, match="clip says which of the 3 clips"):
+        client.predict(handle_file(VIDEO), "what colour?", 3, method="token_ablation", api_name="/faithfulness")
 
 
 def test_the_endpoint_names_near_answers_for_one_that_does_not_exist(client: Any) -> None:

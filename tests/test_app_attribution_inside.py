@@ -1,5 +1,6 @@
 """Attribution below the level of clips, in the browser: clip, frame, cells and words by clicks and keys; the test of a map, stopped and run."""
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,6 +108,7 @@ def test_the_cells_of_all_clips_are_saved_as_a_moving_picture(opened: Any) -> No
         opened.click("#attribution-cells-files > button")
     with opened.expect_download() as download:
         opened.click("#attribution-sequence-gif")
+    assert opened.inner_text("#attribution-sequence-state").strip() == ""
     with Image.open(download.value.path()) as moving:
         assert moving.format == "GIF" and getattr(moving, "n_frames", 1) == 6  # 3 clips of 2 frames
 
@@ -123,12 +125,28 @@ def test_a_map_is_compared_with_that_of_another_method_but_not_with_itself(opene
     assert "both maps would be the same" in opened.inner_text("#attribution-notice")
 
 
-def test_the_heads_are_shown_as_no_explanation(opened: Any) -> None:
+def test_a_head_that_is_clicked_is_drawn_on_the_frame_and_the_slider_goes_through_the_layers(opened: Any) -> None:
     opened.click("#attribution-heads > button")
     opened.click("#heads-go")
-    opened.wait_for_selector("#attribution-head-matrix .js-plotly-plot")
-    assert "clip 2" in opened.inner_text("#attribution-head-matrix .chart-title")
+    opened.wait_for_selector("#heads-view .head-matrix")
     assert "not an explanation" in opened.inner_text("#attribution-heads")
+    said, colors = "#heads-view .head-said", "[...document.querySelectorAll('#heads-view .cells i')].map((cell) => cell.style.background)"
+    opened.click("#heads-view table:not([hidden]) [data-layer='1'][data-head='2']")
+    assert opened.inner_text(said).startswith("layer 1, head 2, text to image: the brightest cell gets")
+    drawn = opened.evaluate(colors)
+    assert len(drawn) == 9 and all(color.startswith("rgb(") for color in drawn)
+    opened.click("#heads-view table:not([hidden]) [data-layer='2'][data-head='0']")
+    assert opened.inner_text(said).startswith("layer 2, mean of its heads")
+    opened.locator("#heads-view [type=range]").fill("1")
+    assert opened.inner_text(said).startswith("layer 1, mean of its heads")
+    opened.click("#heads-view .play")
+    opened.wait_for_function("document.querySelector('#heads-view .head-said').innerText.startsWith('layer 2')")
+    opened.click("#heads-view .play")
+    opened.check("#heads-view [value='within text']")
+    assert "no cell takes part" in opened.inner_text(said) and set(opened.evaluate(colors)) == {"none"}
+    with opened.expect_download() as download:
+        opened.click("#attribution-head-matrix-csv")
+    assert download.value.path().read_text().startswith("direction,layer,head")
 
 
 def test_the_view_and_its_strength_stay_when_another_frame_is_opened(opened: Any) -> None:
@@ -215,6 +233,36 @@ def test_the_test_of_a_map_is_stopped_and_then_run(tab: Any, predictor: Any, mon
     assert "p = " in verdict and verdict in tab.inner_text("#attribution-cells-lines")
     assert "beats random?" in tab.inner_text("#faithfulness-table")
     tab.wait_for_selector("#faithfulness-curves .js-plotly-plot")
+
+
+def test_a_map_is_tested_beside_the_other_methods_and_checked(opened: Any) -> None:
+    opened.click("#faithfulness > button")
+    opened.check("#faithfulness-others input")
+    opened.click("#faithfulness-go")
+    opened.wait_for_function("document.querySelector('#faithfulness-state')?.innerText.includes('Beside it 6 other methods')")
+    rows = opened.locator("#faithfulness-table tbody tr")
+    assert rows.count() == 14 and "Relevance (gradient × attention)" in opened.inner_text("#faithfulness-table")
+    opened.uncheck("#faithfulness-others input")
+    opened.wait_for_function("document.querySelectorAll('#faithfulness-table tbody tr').length == 2")
+    opened.click("#checks > button")
+    opened.click("#checks-go")
+    opened.wait_for_selector("#checks-tables table")
+    said = opened.inner_text("#checks-tables")
+    wanted = ("comprehensiveness", "sufficiency", "infidelity", "sensitivity_max", "sign violations", "Random layers", "Spearman", "50%", "Attention")
+    assert all(name in said for name in wanted)
+    with opened.expect_download() as download:
+        opened.click("#checks-json")
+    assert set(json.loads(download.value.path().read_text())) == {"faithfulness", "checks"}
+
+
+def test_how_long_a_blur_takes_is_told_before_it_runs(opened: Any) -> None:
+    if not opened.is_visible("#faithfulness-go"):
+        opened.click("#faithfulness > button")
+    opened.click("#faithfulness-perturbation [value=blur]")
+    opened.wait_for_function(
+        "/Test will ask for \\d+ sets of units: some \\d+ s here/.test(document.querySelector('#faithfulness-state')?.innerText)"
+    )
+    opened.click("#faithfulness-perturbation [value=mask]")
 
 
 def test_a_map_that_is_not_open_cannot_be_tested(tab: Any) -> None:

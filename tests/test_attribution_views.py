@@ -1,5 +1,7 @@
 """What the Attribution tab shows, as HTML: escaped text, ranks, hatched padding, and the sentences that keep a map honest."""
 
+import html
+import json
 import re
 import threading
 import time
@@ -11,17 +13,24 @@ import torch
 from PIL import Image
 
 from app.attribution.cell_views import Canvas, cell_rows, cells_of, overlay_html
+from app.attribution.checks_panel import agreement_rows, rationale_rows, tables_html
 from app.attribution.explained import Look, Standing
+from app.attribution.faithfulness_panel import areas_html
+from app.attribution.heads_view import _readable, heads_html
 from app.attribution.lines import completeness_html, conclusion_html, padding_html, standing_html, verdict_html
 from app.attribution.method_names import about_html, is_signed, method_choices, method_label
-from app.attribution.watched import Finished, Step, watched
+from app.attribution.watched import Finished, Step, told, watched
 from app.attribution.word_views import words_html
+from clipbert.attention_heads import HeadAttention
 from clipbert.attribution import METHODS
 from clipbert.cell_grid import CellGrid
+from clipbert.checkup import Agreement, Checkup
+from clipbert.faithfulness_checks import SignViolations
 from clipbert.faithfulness_curves import measure
 from clipbert.types import Attribution
 
 WIDE = CellGrid((100, 200), (96, 192), 64.0, (3, 3))  # rows 0 and 1 show the frame (1 in part), row 2 padding alone
+WEIGHTS = torch.tensor([3.0, -1.0, 2.0, 0.5, 1.0, 0.0, -2.0, 4.0, 0.25], dtype=torch.float64)
 HOSTILE = '<img src=x onerror="alert(1)">'
 
 
@@ -140,6 +149,61 @@ def test_word_chips_show_piece_value_and_rank() -> None:
     found = Attribution("x", "token_ablation", "log p", tokens=torch.tensor([[0.5, -0.25, 0.0]]), clip_index=(0,), pieces=("what", "##ever", "?"))
     drawn = words_html(found)
     assert "<b>what</b><small>+0.500</small>" in drawn and 'title="rank 3 of 3"' in drawn and 'class="against" style="--share:0.500"' in drawn
+
+
+def test_a_head_carries_the_cells_that_its_share_is_of() -> None:
+    cells = torch.rand(2, 3, 3, 3)
+    share = cells.flatten(2).sum(dim=-1)
+    found = HeadAttention(share, share, 1 - share, 1 - share, {"text to image": cells}, 1, "what?", "m", WIDE)
+    drawn = heads_html(found, Image.new("RGB", (200, 100)))
+    maps = json.loads(html.unescape(re.search(r'data-maps="([^"]*)"', drawn)[1]))  # pyright: ignore[reportOptionalSubscript]
+    assert torch.allclose(torch.tensor(maps["text to image"]), cells.flatten(2), atol=1e-5)
+    assert drawn.count("<table") == 4 and drawn.count(" hidden>") == 3 and drawn.count('<i class="unsigned"') == 9
+    assert f'aria-label="layer 2, head 3: {100 * share[1, 2]:.1f} %"' in drawn
+
+
+@pytest.mark.parametrize(("color", "readable"), [("rgb(0, 32, 76)", "#fff"), ("rgb(253, 231, 55)", "#000"), ("rgb(124, 123, 120)", "#000")])
+def test_a_number_stands_out_from_its_colour(color: str, readable: str) -> None:
+    assert _readable(color) == readable
+
+
+def test_other_methods_stand_below_the_tested_one_and_each_says_whether_it_beats_random() -> None:
+    tests = [
+        replace(measure(lambda kept: kept.double() @ WEIGHTS, values), method=method, level="cells", measured="p(red)")
+        for method, values in (("cell_occlusion", WEIGHTS), ("cell_relevance", -WEIGHTS))
+    ]
+    rows = re.findall(r"<tr>(.*?)</tr>", areas_html(tests[0], tests[1:]))[1:]
+    assert ["Occlusion" in row for row in rows] == [True, False] * 2 and ["yes (p" in row for row in rows] == [True, False] * 2
+
+
+def test_the_tables_of_more_metrics_say_what_is_left_out_and_escape_it() -> None:
+    test = replace(measure(lambda kept: kept.double() @ WEIGHTS, WEIGHTS), method="cell_occlusion", level="cells", measured="p(red)")
+    pairs = (Agreement("cell_occlusion", "cell_relevance", 0.25), Agreement("cell_occlusion", "cell_rollout", None))
+    pairs += (Agreement("cell_relevance", "cell_rollout", None),)
+    checked = Checkup("cell_occlusion", 0, None, 0.125, SignViolations(0, 0, 9, 3), pairs, None, {"infidelity": HOSTILE})
+    drawn = tables_html(test, checked, ["Attention: no attention leads to this score"])
+    assert "none is positive" in drawn and "0.125" in drawn and "<img" not in drawn and "no attention leads" in drawn
+    assert agreement_rows(checked)[0] == {"method": "Occlusion", "Occlusion": 1.0, "Relevance (gradient × attention)": 0.25, "Rollout": None}
+    assert rationale_rows(test)[0]["10%"] == pytest.approx(float(WEIGHTS.max()))
+
+
+def test_a_told_computation_is_a_line_of_its_progress_and_its_result() -> None:
+    line: Any = object()
+
+    def run(progress: Any) -> str:
+        progress("maps", 1, 2)
+        return "found"
+
+    steps = told(run, threading.Event(), line, "{stage}:")
+    assert "maps: 1 of 2" in next(steps)[line]
+    with pytest.raises(StopIteration) as ended:
+        next(steps)
+    assert ended.value.value == "found"
+    stopped = threading.Event()
+    stopped.set()
+    assert [update[line] for update in told(run, stopped, line, "maps:")] == [
+        '<p class="state partial">stopped: maps: 0 of ?; nothing is concluded from a part.</p>'
+    ]
 
 
 def test_every_method_of_the_package_can_be_chosen_at_its_level() -> None:

@@ -1,21 +1,25 @@
 """A score that is being explained: what was asked, what was found at each level, and what testing it said."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.attribution.method_names import makes_steps
 from app.state import Session
 
 if TYPE_CHECKING:
+    from clipbert.checkup import Checkup
     from clipbert.encoding import Progress
-    from clipbert.faithfulness_curves import Faithfulness
+    from clipbert.faithfulness_curves import Faithfulness, Known
     from clipbert.predict import Predictor
     from clipbert.sampling import ClipTimes
     from clipbert.types import Attribution, EncodedVideo
 
 WHY, WHY_NOT, FITS = "Why this answer", "Why not another answer", "Why this caption fits"
 CLIPS, FRAMES, CELLS, TOKENS = LEVELS = ("clips", "frames", "cells", "tokens")
+STEPS = 32  # of integrated gradients, until another number is set
 CLOSE_POINTS = 10  # of a percentage: an answer that leads by less is called unsure
 
 
@@ -78,6 +82,14 @@ class Look:
     steps: int | None = None
 
 
+def look_of(method: str, clip: int | None, baseline: str | None = None, steps: float | None = None) -> Look:
+    """An attribution by a method, with its defaults where a setting is not given, and without those that it does not have."""
+    from clipbert.attribution import METHODS
+
+    known = METHODS[method].baselines
+    return Look(method, clip, baseline if baseline in known else next(iter(known), None), int(steps or STEPS) if makes_steps(method) else None)
+
+
 @dataclass(frozen=True, eq=False)
 class Explained:
     """A score of a video with all that was found of it so far; what was found before is not computed again."""
@@ -89,23 +101,33 @@ class Explained:
     model: str
     standing: Standing | None  # None for a caption
     likeliest: tuple[str, ...]  # answers, best first
+    sampled: dict[str, Any] = field(default_factory=dict)  # how the clips were chosen
     maps: "dict[tuple[Score, Look], Attribution]" = field(default_factory=dict)
+    seconds: dict[tuple[Score, Look], float] = field(default_factory=dict)  # that a map took
     tests: "dict[tuple[Score, Look, str], Faithfulness]" = field(default_factory=dict)
+    known: "dict[tuple[Score, str, int | None, str], Known]" = field(default_factory=dict)  # sets of units that tests have asked for
+    checks: "dict[tuple[Score, Look, str], Checkup]" = field(default_factory=dict)
 
     def of(self, score: Score) -> "Explained":
         """The same video and text, with another score to explain."""
         return replace(self, score=score)
+
+    def by(self, predictor: "Predictor") -> "Explained":
+        """The same score of the same clips by another model."""
+        video = predictor.encode(self.path, **self.sampled)
+        return Explained(self.score, self.path, video, self.clips, predictor.model.name, None, (), self.sampled)
 
     def map(self, predictor: "Predictor", look: Look) -> "Attribution":
         """Raises ValueError as `attribute` does."""
         from clipbert.attribution import attribute
 
         if (self.score, look) not in self.maps:
-            clips = None if look.clip is None else [look.clip]
+            clips, started = None if look.clip is None else [look.clip], time.perf_counter()
             self.maps[self.score, look] = attribute(
                 predictor, self.video, self.score.text, method=look.method, clips=clips, baseline=look.baseline, steps=look.steps,
                 **self.score.settings(),
             )  # fmt: skip
+            self.seconds[self.score, look] = time.perf_counter() - started
         return self.maps[self.score, look]
 
     def known_map(self, look: Look) -> "Attribution | None":
@@ -117,26 +139,48 @@ class Explained:
 
         key = (self.score, look, perturbation)
         if key not in self.tests:
-            self.tests[key] = faithfulness(
-                predictor, self.video, self.score.text, self.map(predictor, look), perturbation=perturbation,
-                file=self.path if perturbation == "blur" else None, progress=progress,
-                **self.score.settings(),
-            )  # fmt: skip
+            self.tests[key] = faithfulness(*self._tested(predictor, look), progress=progress, **self._away(look, perturbation))
         return self.tests[key]
+
+    def expected(self, predictor: "Predictor", look: Look, perturbation: str) -> tuple[int, float]:
+        """How many sets of units the test of a map still has to ask for, and how many seconds that takes."""
+        from clipbert.faithfulness import expected_seconds
+
+        return expected_seconds(*self._tested(predictor, look), **self._away(look, perturbation))
+
+    def other_looks(self, look: Look) -> list[Look]:
+        """The same units by every other method, each with its defaults."""
+        from clipbert.checkup import other_methods
+
+        return [look_of(name, look.clip) for name in other_methods(look.method)]
+
+    def check(self, predictor: "Predictor", look: Look, perturbation: str, progress: "Progress | None" = None) -> "Checkup":
+        """Beside the maps of other methods that were computed.  Raises ValueError as `checkup` does."""
+        from clipbert.checkup import checkup
+
+        key = (self.score, look, perturbation)
+        if key not in self.checks:
+            others = [self.maps[self.score, other] for other in self.other_looks(look) if (self.score, other) in self.maps]
+            settings = self._away(look, perturbation) | {"baseline": look.baseline, "steps": look.steps}
+            del settings["known"]
+            self.checks[key] = checkup(*self._tested(predictor, look), others=others, progress=progress, **settings)
+        return self.checks[key]
+
+    def _tested(self, predictor: "Predictor", look: Look) -> "tuple[Predictor, EncodedVideo, str, Attribution]":
+        return predictor, self.video, self.score.text, self.map(predictor, look)
+
+    def _away(self, look: Look, perturbation: str) -> dict[str, Any]:
+        """How units are taken away."""
+        from clipbert.attribution import METHODS
+
+        known = self.known.setdefault((self.score, METHODS[look.method].level, look.clip, perturbation), {})
+        file = self.path if perturbation == "blur" else None
+        return {"perturbation": perturbation, "file": file, "known": known, **self.score.settings()}
 
     def tested(self, look: Look) -> "Faithfulness | None":
         """What the last test of a map found."""
         found = [test for (score, of, _), test in self.tests.items() if (score, of) == (self.score, look)]
         return found[-1] if found else None
-
-    def tests_beside(self, look: Look, perturbation: str) -> "list[Faithfulness]":
-        """Those of other methods on the same units, tested in the same way; of a method tested twice the last."""
-        level = self.tests[self.score, look, perturbation].level
-        found = {
-            of.method: test for (score, of, way), test in self.tests.items()
-            if (score, of.clip, way, test.level) == (self.score, look.clip, perturbation, level) and of.method != look.method
-        }  # fmt: skip
-        return list(found.values())
 
 
 @dataclass

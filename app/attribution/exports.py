@@ -1,6 +1,5 @@
 """The maps as files: the picture of each level, its numbers, and all that loading it again needs."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
     from clipbert.types import Attribution
     from clipbert.viz.figures import Chart
 
-ANIMATIONS = ("gif", "mp4")
 PICTURES, CSV, NPZ = ("png", "svg", "pdf"), "csv", "npz"
 LEFT_OUT = Look("clip_leave_one_out")
 
@@ -29,26 +27,12 @@ def level_writers(shared: Shared, level: str) -> dict[str, Writer]:
     def write_numbers(session: Session, path: Path) -> None:
         from clipbert.attribution_table import write_csv
 
-        write_csv(_open_map(session, level)[2], path)
+        write_csv(open_map(session, level)[2], path)
 
     def write_arrays(session: Session, path: Path) -> None:
-        _open_map(session, level)[2].save(path)
+        open_map(session, level)[2].save(path)
 
     return {**dict.fromkeys(PICTURES, write_picture), CSV: write_numbers, NPZ: write_arrays}
-
-
-def sequence_writers(shared: Shared) -> dict[str, Writer]:
-    """A writer for each kind of moving picture, of the cells of all clips, which are computed where they are not known."""
-
-    def write(session: Session, path: Path) -> None:
-        from clipbert.source import source_of
-        from clipbert.viz.animation import save_animation
-
-        shown, look, _ = _open_map(session, CELLS)
-        predictor, source = shared.engine.predictor(), source_of(shown.path, None)
-        save_animation(shown.map(predictor, replace(look, clip=None)), lambda clip: predictor.pictures(source, shown.clips[clip]), path)
-
-    return dict.fromkeys(ANIMATIONS, write)
 
 
 def clips_chart(shown: Explained, look: Look) -> "Chart":
@@ -61,7 +45,7 @@ def clips_chart(shown: Explained, look: Look) -> "Chart":
     return clip_values(found, left_out.clips, shown.video.spans, model=shown.model, duration=shown.video.duration, about=about.about, unit=about.unit)
 
 
-def _open_map(session: Session, level: str) -> "tuple[Explained, Look, Attribution]":
+def open_map(session: Session, level: str) -> "tuple[Explained, Look, Attribution]":
     """Raises ValueError where none is open."""
     shown, look = explained(session), opened(session).looks.get(level)
     found = shown.known_map(look) if look is not None else None
@@ -74,7 +58,7 @@ def _chart(shared: Shared, session: Session, level: str) -> "Chart":
     from clipbert.source import source_of
     from clipbert.viz.figures import cell_overlay, frame_values, token_chips
 
-    shown, look, found = _open_map(session, level)
+    shown, look, found = open_map(session, level)
     if level == CLIPS:
         return clips_chart(shown, look)
     if level != CELLS:

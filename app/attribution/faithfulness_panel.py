@@ -1,15 +1,16 @@
 """Does the score follow the map better than it follows a random order?  Asked on demand, for whichever map is open."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from app.attribution.checks_panel import ChecksPanel
 from app.attribution.explained import CELLS, CLIPS, FRAMES, TOKENS, Explained, Look, explained, opened
 from app.attribution.level import Level
 from app.attribution.lines import verdict_html
-from app.attribution.watched import Finished, watched
+from app.attribution.method_names import method_label
+from app.attribution.watched import state_html, told
 from app.pictures import Picture
 from app.shared import Shared, Updates
 from app.state import Session
@@ -41,6 +42,7 @@ class FaithfulnessPanel:
             self.perturbation = gr.Radio(
                 [(TAKEN_AWAY["mask"], "mask")], value="mask", visible=False, label="How one is taken away", elem_id="faithfulness-perturbation"
             )
+            self.beside = gr.Checkbox(False, label="beside the other methods", container=False, elem_id="faithfulness-others")
             with gr.Row():
                 self.go = gr.Button("Test", variant="primary", min_width=80, scale=0, elem_id="faithfulness-go")
                 self.stop = gr.Button("Stop", min_width=80, scale=0, elem_id="faithfulness-stop")
@@ -48,50 +50,105 @@ class FaithfulnessPanel:
             self.verdict = gr.HTML(elem_id="faithfulness-verdict")
             self.table = gr.HTML(elem_id="faithfulness-table", elem_classes="scrolls")
             self.curves = Picture(shared, "faithfulness-curves", notice)
-        self.outputs = [self.state, self.verdict, self.table, *self.curves.outputs]
+            self.checks = ChecksPanel(shared, notice)
+        self.outputs = [self.state, self.verdict, self.table, *self.curves.outputs, *self.checks.outputs]
 
     def wire(self, lines: Mapping[str, gr.HTML], levels: Mapping[str, Level]) -> None:
         """`lines` are the sentences under each level's map, rewritten when it is tested."""
-        on = self.shared.on
+        on, chosen = self.shared.on, [self.level, self.perturbation]
         self.lines, self.levels = lines, levels
-        on(self.go.click, self.run, [self.level, self.perturbation], [*self.outputs, *lines.values()], notice=self.notice, concurrency_id="model",
-           show_progress="hidden")  # fmt: skip
+        run = {"notice": self.notice, "concurrency_id": "model", "show_progress": "hidden"}
+        on(self.go.click, self.run, [*chosen, self.beside], [*self.outputs, *lines.values()], **run)
+        on(self.beside.input, self.put_beside, [*chosen, self.beside], [*self.outputs, *lines.values()], **run)
+        on(self.perturbation.input, self.expect, chosen, [self.state], **run)
         on(self.level.change, self.choose_level, [self.level], [self.perturbation], notice=self.notice, show_progress="hidden", queue=False)
         self.shared.stops(self.stop)
+        self.checks.wire(chosen, self.map_to_test)
 
     def choose_level(self, _session: Session, level: str) -> Updates:
         ways = _ways(level)
         return {self.perturbation: gr.Radio(choices=ways, value="mask", visible=len(ways) > 1)}
 
-    def run(self, session: Session, level: str, perturbation: str) -> Iterator[Updates]:
-        session.stop.clear()
-        shown, predictor = explained(session), self.shared.engine.predictor()
-        look = opened(session).looks.get(level)
+    def map_to_test(self, session: Session, level: str) -> tuple[Explained, Look]:
+        """Raises ValueError where none is open."""
+        shown, look = explained(session), opened(session).looks.get(level)
         if look is None:
             raise ValueError(f"no map of the {LEVEL_NAMES[level]} is open; click a clip{' and one of its frames' * (level != FRAMES)} above first.")
-        yield self.cleared() | {self.state: _state("preparing the test …")}
-        told = (0, 0)
-        with closing(watched(lambda progress: shown.test(predictor, look, perturbation, progress), session.stop)) as steps:
-            for step in steps:
-                if isinstance(step, Finished):
-                    yield self.show(session, predictor, shown, look, step.result)
-                    return
-                told = (step.done, step.total)
-                yield {self.state: _state(f"{step.done} of {step.total} sets of units asked", told)}
-        yield {self.state: f'<p class="state partial">stopped after {told[0]} of {told[1] or "?"} sets; nothing is concluded from a part.</p>'}
+        return shown, look
 
-    def show(self, session: Session, predictor: "Predictor", shown: Explained, look: Look, test: "Faithfulness") -> Updates:
+    def expect(self, session: Session, level: str, perturbation: str) -> Updates:
+        """How long the test would take, by a few sets of units, which it then need not ask for again."""
+        shown, look = self.map_to_test(session, level)
+        num_sets, seconds = shown.expected(self.shared.engine.predictor(), look, perturbation)
+        return {self.state: state_html(f"Test will ask for {num_sets} sets of units: some {_duration(seconds)} here.")}
+
+    def run(self, session: Session, level: str, perturbation: str, beside: bool) -> Iterator[Updates]:
+        session.stop.clear()
+        shown, look = self.map_to_test(session, level)
+        predictor = self.shared.engine.predictor()
+        yield self.cleared() | {self.state: state_html("preparing the test …")}
+        test = yield from self._test(session, predictor, shown, look, perturbation, "{stage}:")
+        if test is None or session.results.get("attribution") is not shown:
+            return
+        yield self.show(session, predictor, shown, look, test)
+        if beside:
+            yield from self._others(session, predictor, shown, look, test)
+
+    def put_beside(self, session: Session, level: str, perturbation: str, beside: bool) -> Iterator[Updates]:
+        """Of a map that was tested: draw the other methods, or take them away again."""
+        shown, look = session.results.get("attribution"), opened(session).looks.get(level)
+        if shown is None or look is None or (shown.score, look, perturbation) not in shown.tests:
+            return
+        test = shown.tests[shown.score, look, perturbation]
+        session.stop.clear()
+        predictor = self.shared.engine.predictor()
+        if beside:
+            yield from self._others(session, predictor, shown, look, test)
+        else:
+            yield self.show(session, predictor, shown, look, test)
+
+    def _test(
+        self, session: Session, predictor: "Predictor", shown: Explained, look: Look, perturbation: str, what: str
+    ) -> "Generator[Updates, None, Faithfulness | None]":
+        """Updates of the state line; returns the test, or None where it was stopped."""
+        return (yield from told(lambda progress: shown.test(predictor, look, perturbation, progress), session.stop, self.state, what))
+
+    def _others(self, session: Session, predictor: "Predictor", shown: Explained, look: Look, test: "Faithfulness") -> Iterator[Updates]:
+        """Each other method's curves as they come; one that has no map for this score says why."""
+        looks, done, without = shown.other_looks(look), [], []
+        for n, other in enumerate(looks, 1):
+            name = method_label(other.method)
+            yield {self.state: state_html(f"{name} ({n} of {len(looks)} other methods): computing its map …", (n - 1, len(looks)))}
+            try:
+                shown.map(predictor, other)
+            except ValueError as error:
+                without.append(f"{name}: {error}")
+                continue
+            found = yield from self._test(session, predictor, shown, other, test.perturbation, f"{name}, {{stage}}:")
+            if session.results.get("attribution") is not shown:
+                return
+            if found is None or session.stop.is_set():
+                yield {self.state: f'<p class="state partial">stopped after {len(done)} of {len(looks)} other methods; those are drawn.</p>'}
+                return
+            done.append(found)
+            yield self.show(session, predictor, shown, look, test, done)
+        said = f"{_done(predictor, test)} Beside it {len(done)} other methods, with the same random orders. {' '.join(without)}"
+        yield {self.state: state_html(said)}
+
+    def show(
+        self, session: Session, predictor: "Predictor", shown: Explained, look: Look, test: "Faithfulness", others: "Sequence[Faithfulness]" = ()
+    ) -> Updates:  # fmt: skip
         from clipbert.viz.figures import faithfulness_curves
 
         found, level = shown.map(predictor, look), test.level
-        chart = faithfulness_curves(test, model=shown.model, others=shown.tests_beside(look, test.perturbation))
+        chart = faithfulness_curves(test, model=shown.model, others=others)
         return self.curves.show(session, chart) | {
-            self.state: f'<p class="state">{_done(predictor, test)}</p>', self.verdict: f"<p>{verdict_html(test)}</p>",
-            self.table: areas_html(test), self.lines[level]: self.levels[level].lines_html(shown, look, found),
+            self.state: state_html(_done(predictor, test)), self.verdict: f"<p>{verdict_html(test)}</p>",
+            self.table: areas_html(test, others), self.lines[level]: self.levels[level].lines_html(shown, look, found),
         }  # fmt: skip
 
     def cleared(self) -> Updates:
-        return {self.state: "", self.verdict: "", self.table: "", **self.curves.clear()}
+        return {self.state: "", self.verdict: "", self.table: "", **self.curves.clear(), **self.checks.cleared()}
 
 
 def _ways(level: str) -> list[tuple[str, str]]:
@@ -101,28 +158,32 @@ def _ways(level: str) -> list[tuple[str, str]]:
     return [(TAKEN_AWAY.get(name, name), name) for name, levels in PERTURBATIONS.items() if level in levels]
 
 
-def areas_html(test: "Faithfulness") -> str:
-    """The areas under both curves beside those of random orders, and whether they beat them."""
-    from clipbert.faithfulness_curves import MIN_UNITS, SIGNIFICANCE
+def areas_html(test: "Faithfulness", others: "Sequence[Faithfulness]" = ()) -> str:
+    """The areas under both curves of each method beside those of random orders, and whether they beat them."""
     from clipbert.viz.figures import to_table
 
-    found, rows = test.summary(), []
-    for curve, good in (("deletion", "low"), ("insertion", "high")):
-        p = found[f"{curve}_p"]
-        beats = "too few units" if test.num_units < MIN_UNITS else "yes" if p <= SIGNIFICANCE else "no"
-        rows.append({
-            "curve": f"{curve} ({good} is good)", "area, this map": found[f"{curve}_area_attributed"],
-            "area, random orders": found[f"{curve}_area_random"], "area, reverse order": found[f"{curve}_area_reversed"],
-            "beats random?": f"{beats} (p = {p:.3f})",
-        })  # fmt: skip
+    rows = [_area_row(one, curve) for curve in ("deletion", "insertion") for one in (test, *others)]
     measured = f"Mean of {test.measured} over the units taken away or added, from 0 to 1"
     caption = f"{measured}; {test.num_units} {test.level}, perturbation {test.perturbation}"
     return to_table(rows, caption=caption)
 
 
-def _state(text: str, told: tuple[int, int] = (0, 0)) -> str:
-    bar = f'<progress value="{told[0]}" max="{told[1]}" aria-label="Test"></progress> ' if told[1] else ""
-    return f'<p class="state" role="status">{bar}{text}</p>'
+def _area_row(test: "Faithfulness", curve: str) -> dict[str, Any]:
+    from clipbert.faithfulness_curves import MIN_UNITS, SIGNIFICANCE
+
+    found = test.summary()
+    p = found[f"{curve}_p"]
+    beats = "too few units" if test.num_units < MIN_UNITS else "yes" if p <= SIGNIFICANCE else "no"
+    good = {"deletion": "low", "insertion": "high"}[curve]
+    return {
+        "curve": f"{curve} ({good} is good)", "method": method_label(test.method), "area": found[f"{curve}_area_attributed"],
+        "area, random orders": found[f"{curve}_area_random"], "area, reverse order": found[f"{curve}_area_reversed"],
+        "beats random?": f"{beats} (p = {p:.3f})",
+    }  # fmt: skip
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} minutes"
 
 
 def _done(predictor: "Predictor", test: "Faithfulness") -> str:

@@ -45,7 +45,7 @@ class InsidePanel:
             self.box,
             self.deep,
             *self.compare.picture.outputs,
-            *self.heads.picture.outputs,
+            *self.heads.outputs,
             *(part for level in self.levels.values() for part in level.outputs),
         ]
 

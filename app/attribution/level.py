@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from app.attribution.explained import CELLS, CLIPS, FRAMES, TOKENS, Explained, Look
-from app.attribution.exports import level_writers, sequence_writers
-from app.attribution.lines import STEPS, completeness_html, conclusion_html, padding_html
+from app.attribution.explained import CELLS, CLIPS, FRAMES, STEPS, TOKENS, Explained, Look, look_of
+from app.attribution.exports import level_writers
+from app.attribution.lines import completeness_html, conclusion_html, padding_html
 from app.attribution.method_names import makes_steps, method_choices
+from app.attribution.sequence_files import sequence_files
 from app.pictures import save_buttons
 from app.shared import Shared, Updates
 
@@ -21,7 +22,6 @@ FIRST = {
     TOKENS: ("Ablation", "token_ablation"),
 }  # fmt: skip
 """Each level's method until another is chosen; the page is drawn before the package, which knows them all, is imported."""
-SEQUENCE = "All clips in motion (computes the cells of every clip)"
 BASELINES = {"grey": "a grey frame", "mean": "the clip's mean cell", "mask": "[MASK] for each word", "pad": "[PAD] for each word"}
 
 
@@ -54,7 +54,7 @@ class Level:
         with gr.Accordion("Save, or read as a table", open=False, elem_id=f"attribution-{self.level}-files"):
             save_buttons(shared, f"attribution-{self.level}", notice, level_writers(shared, self.level))
             if self.level == CELLS:
-                save_buttons(shared, "attribution-sequence", notice, sequence_writers(shared), label=SEQUENCE, concurrency_id="model")
+                sequence_files(shared, notice)
             self.table = gr.HTML(elem_id=f"attribution-{self.level}-table", elem_classes="scrolls")
         self.outputs.append(self.table)
 
@@ -85,14 +85,6 @@ class Level:
 
     def cleared(self) -> Updates:
         return {self.heading: "", self.view: "", self.lines: "", self.table: ""}
-
-
-def look_of(method: str, clip: int | None, baseline: str | None = None, steps: float | None = None) -> Look:
-    """An attribution by a method, with its defaults where a setting is not given, and without those that it does not have."""
-    from clipbert.attribution import METHODS
-
-    known = METHODS[method].baselines
-    return Look(method, clip, baseline if baseline in known else next(iter(known), None), int(steps or STEPS) if makes_steps(method) else None)
 
 
 def heading_html(text: str) -> str:

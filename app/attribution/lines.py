@@ -3,7 +3,7 @@
 import html
 from typing import TYPE_CHECKING
 
-from app.attribution.explained import Look, Standing
+from app.attribution.explained import STEPS, Look, Standing
 from app.attribution.method_names import is_signed, makes_steps
 from clipbert.viz.style import time_range
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from clipbert.types import Attribution
 
 LARGEST_GAP = 0.05  # of the whole, for sums that a longer run would close
-STEPS = 32
 NOT_TESTED = "Not tested: whether the score follows this map better than a random one is open until you press Test below."
 
 

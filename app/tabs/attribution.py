@@ -111,7 +111,7 @@ class _Explaining:
         clips = tuple(next(clip for clip in planned if torch.equal(clip.times, times)) for times in video.times)
         standing, likeliest = standing_of(predictor, video, score, self.known_answers(session, said), ANSWERS_LISTED)
         session.results.pop("attribution-opened", None)
-        shown = Explained(score, path, video, clips, predictor.model.name, standing, likeliest)
+        shown = Explained(score, path, video, clips, predictor.model.name, standing, likeliest, _sampled(given))
         answers = dict.fromkeys(self.asked.answers, gr.Dropdown(choices=list(likeliest)))
         return answers | self.offered() | self.inside.cleared() | self.show(session, shown, how, sorted_how)
 
