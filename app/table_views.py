@@ -5,7 +5,7 @@ from collections import Counter
 from itertools import groupby
 from typing import Any
 
-from clipbert.show import MARKS, number
+from clipbert.show_tables import MARKS, number
 
 Result = dict[str, Any]  # of clipbert.results.tables_result, or a part of it
 MEANINGS = {

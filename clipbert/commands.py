@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from clipbert import show
+from clipbert import show, show_tables
 from clipbert.hf.files import is_hf
 from clipbert.results import committed_results, cost_result, curves_result, search_result, tables_result
 
@@ -191,7 +191,7 @@ def tables(args: argparse.Namespace) -> Command:
     folder = args.results or committed_results()
     result = tables_result(args.number, read_results(folder) if folder else [])
     result["figure_4"] = curves_result(folder) if folder else []
-    return result, show.tables if args.number is not None else show.overview
+    return result, show_tables.tables if args.number is not None else show_tables.overview
 
 
 def app_options(parser: argparse.ArgumentParser) -> None:

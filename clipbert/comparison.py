@@ -58,6 +58,37 @@ class Comparison:
         return None if self.ours is None or self.cell.value is None else round(self.ours - self.cell.value, 6)
 
 
+@dataclass(frozen=True)
+class SmallerRuns:
+    """A cell as our runs of one `scale` below the paper's filled it, a value for each seed."""
+
+    cell: Cell
+    scale: str
+    values: tuple[float, ...]
+    num_examples: int | None
+    """That each of them was asked; None where they differ."""
+
+    @property
+    def mean(self) -> float:
+        return mean(self.values)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % binomial interval of the mean, for the examples of one run: all runs are asked the same ones."""
+        return interval_of(self.mean, self.cell, self.num_examples)
+
+
+def smaller_runs(table: PaperTable, results: Sequence[Measured]) -> list[SmallerRuns]:
+    """What runs below full size measured of a table, scale by scale, in the order of its cells."""
+    scales = dict.fromkeys(result.scale for result in results if result.cell.table == table.name and result.scale != "full")
+    groups = [(cell, scale, [run for run in results if run.cell == cell and run.scale == scale]) for scale in scales for cell in table.cells]
+    return [
+        SmallerRuns(cell, scale, tuple(run.value for run in runs), sizes.pop() if len(sizes) == 1 else None)
+        for cell, scale, runs in groups
+        if runs and (sizes := {run.num_examples for run in runs})
+    ]
+
+
 def compare(table: PaperTable, results: Sequence[Measured] = ()) -> list[Comparison]:
     """Every cell of a table, with what was measured for it."""
     return [_comparison(cell, [found for found in results if found.cell == cell]) for cell in table.cells]

@@ -193,7 +193,7 @@ def tables_result(number: int | None, results: "Sequence[Measured]") -> dict[str
 
     Raises ValueError for a table that the paper does not have.
     """
-    from clipbert.comparison import compare
+    from clipbert.comparison import compare, smaller_runs
     from clipbert.conclusions import conclusions
     from clipbert.paper import claims, paper_table
     from clipbert.trends import table_trends
@@ -204,7 +204,11 @@ def tables_result(number: int | None, results: "Sequence[Measured]") -> dict[str
         about = {"table": part.name, "title": part.title, "section": part.section, "page": part.page, "note": part.note}
         trend = [asdict(found) | {"verdict": found.verdict} for found in table_trends(part, results)]
         cells = [_cell_result(found) for found in comparisons]
-        shown.append(about | {"row_names": part.row_names, "columns": part.columns, "cells": cells, "trends": trend})
+        smaller = [
+            {"row": list(found.cell.row), "column": found.cell.column, "scale": found.scale, "values": found.values, "mean": found.mean,
+             "interval": found.interval} for found in smaller_runs(part, results)
+        ]  # fmt: skip
+        shown.append(about | {"row_names": part.row_names, "columns": part.columns, "cells": cells, "smaller": smaller, "trends": trend})
     return {
         "tables": shown, "claims": [asdict(claim) | {"holds": claim.holds} for claim in claims()],
         "conclusions": [_conclusion_result(conclusion, results) for conclusion in conclusions()],

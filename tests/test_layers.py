@@ -120,7 +120,18 @@ LAYERS = (
         "session",
         "session_file",
     ),
-    ("show", "show_attribution", "commands", "sampler_command", "attribute_command", "adaptive_command", "cli", "__main__", "__init__"),
+    (
+        "show",
+        "show_attribution",
+        "show_tables",
+        "commands",
+        "sampler_command",
+        "attribute_command",
+        "adaptive_command",
+        "cli",
+        "__main__",
+        "__init__",
+    ),
 )
 LAYER = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 ONLY_IN = {

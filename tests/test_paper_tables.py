@@ -2,10 +2,21 @@
 
 import pytest
 
-from clipbert.comparison import Measured
+from clipbert.comparison import Measured, smaller_runs
 from clipbert.conclusions import conclusions, findings
 from clipbert.paper import figure_points, paper_table, table_part
-from clipbert.viz.paper_tables import comparison_rows, figure_chart, finding_rows, measured_lines, paper_bars, paper_lines
+from clipbert.trends import curve_trends, table_trends
+from clipbert.viz.paper_tables import (
+    comparison_rows,
+    curve_rows,
+    figure_chart,
+    finding_rows,
+    measured_lines,
+    paper_bars,
+    paper_lines,
+    smaller_rows,
+    trend_rows,
+)
 from clipbert.viz.prints import print_figure
 
 PARTS = [part for number in range(1, 10) for part in paper_table(number)]
@@ -37,11 +48,14 @@ def test_a_full_run_stands_beside_the_paper_and_a_smaller_one_only_in_its_own_pi
     ]
     row = next(row for row in comparison_rows(table_part("3"), runs) if row["G"] == "LogSumExp" and row["N_train"] == "16")
     assert row["R1, ours"] == "17.0 (-0.4, 1 runs)"
-    chart = measured_lines(table_part("3"), "R1", runs, "synthetic")
+    smaller = smaller_runs(table_part("3"), runs)
+    assert [(run.values, run.scale, run.num_examples) for run in smaller] == [((40.0, 50.0), "synthetic", 60)]
+    assert smaller_rows(table_part("3"), smaller) == [{"G": "LogSumExp", "N_train": "16", "R1": "45.0 [32.1, 58.4]", "seeds": 2, "examples": 60}]
+    chart = measured_lines(table_part("3"), "R1", smaller)
     assert [(r["R1_percent"], r["low"], r["high"], r["runs"]) for r in chart.rows] == [(45.0, 40.0, 50.0, 2)]
     assert "not the paper's data" in chart.subtitle and all(r["R1_percent"] != 45.0 for r in paper_lines(table_part("3"), "R1").rows)
-    with pytest.raises(ValueError, match="no run of 'real' measured R1"):
-        measured_lines(table_part("3"), "R1", runs, "real")
+    with pytest.raises(ValueError, match="no run measured R5"):
+        measured_lines(table_part("3"), "R5", smaller)
 
 
 def test_lines_lie_in_the_order_of_their_numbers_with_an_interval_where_sizes_are_told() -> None:
@@ -59,3 +73,19 @@ def test_figures_show_only_what_the_text_tells() -> None:
 def test_each_finding_is_a_line() -> None:
     rows = finding_rows(findings(conclusions()[3]))
     assert rows[0]["difference"] == pytest.approx(0.2) and rows[0]["verdict"] == "within the noise" and rows[0]["sign test p"] is None
+
+
+def test_the_order_of_our_rows_is_a_line_with_what_chance_would_do() -> None:
+    rows = (("no", "no"), ("no", "yes"), ("yes", "yes"))
+    runs = [Measured(table_part("6").cell("R1", *row), value, "small", 60, "a.jsonl", 1) for row, value in zip(rows, (1.0, 3.0, 2.0), strict=True)]
+    (line,) = trend_rows(table_trends(table_part("6"), runs))
+    assert (line["pairs in the paper's order"], line["Kendall's tau"], line["of each seed"]) == ("2 of 3", 0.33, "+0.33")
+    assert line["the paper's order"] == "unclear" and line["p by chance"] == 1.0
+
+
+def test_each_statement_on_figure_4_is_a_line_with_its_seeds() -> None:
+    about = {"figure": 4, "series": "T=1", "column": "R1", "aggregation": "mean"}
+    curves = [[about | {"x": 1, "value": 5.0}, about | {"x": 16, "value": last}] for last in (4.0, 7.0)]
+    found = [{"seed": seed, "scale": "small", "figure_points": points} for seed, points in enumerate(curves)]
+    (line,) = curve_rows(curve_trends(found))
+    assert (line["the paper says"], line["each seed"], line["seeds that agree"]) == ("16 clips beat one, averaged", "-1.0, +2.0", "1 of 2")

@@ -8,12 +8,14 @@ import torch
 from IPython.display import HTML, Image, display
 
 from clipbert import __version__
-from clipbert.comparison import Measured
+from clipbert.comparison import Measured, smaller_runs
+from clipbert.conclusions import COLUMNS
 from clipbert.paper import PaperTable
 from clipbert.predict import Predictor
+from clipbert.trends import table_trends
 from clipbert.viz.chart import Chart, Row
 from clipbert.viz.export import save, to_table
-from clipbert.viz.paper_tables import comparison_rows, measured_lines
+from clipbert.viz.paper_tables import comparison_rows, measured_lines, smaller_rows, trend_rows
 from clipbert.viz.prints import print_bytes
 
 DPI = 100  # on the page; files for print have 300
@@ -42,13 +44,18 @@ def table(rows: Sequence[Row], caption: str = "") -> None:
 
 
 def compare_with_paper(part: PaperTable, results: Sequence[Measured], folder: str | Path) -> None:
-    """The table with our full-size numbers beside it; smaller runs in figures of their own, or the sentence that there is none."""
+    """The table with our full-size numbers beside it; smaller runs in tables and figures of their own, or the sentence that there is none."""
     table(comparison_rows(part, results), f"Table {part.name}: {part.title}. [95 % interval]; (grey in the paper)")
-    smaller = list(dict.fromkeys((run.scale, run.cell.column) for run in results if run.cell.table == part.name and run.scale != "full"))
-    for number, (scale, column) in enumerate((scale, column) for scale, column in smaller if column in ("R1", "Accuracy")):
-        show(measured_lines(part, column, results, scale), folder, f"table{part.name}-ours-{number}")
+    smaller = smaller_runs(part, results)
     if not smaller:
         print(f"Table {part.name}: no run of ours, small or full size, is committed yet: not run.")
+    for number, scale in enumerate(dict.fromkeys(run.scale for run in smaller)):
+        runs = [run for run in smaller if run.scale == scale]
+        table(smaller_rows(part, runs), f"Our own runs: {scale}. Not to be compared with the paper's numbers; only their order may be.")
+        for column in dict.fromkeys(run.cell.column for run in runs if run.cell.column in COLUMNS):
+            show(measured_lines(part, column, runs), folder, f"table{part.name}-ours-{number}-{column}", width="column")
+    if trends := table_trends(part, results):
+        table(trend_rows(trends), "Do our rows come in the paper's order? tau +1: every pair does, -1: none; p: how often chance is as far from 0")
 
 
 def environment(mode: str, device: str, seed: int) -> None:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
-from clipbert.comparison import Measured, compare, interval
+from clipbert.comparison import Measured, SmallerRuns, compare, interval
 from clipbert.conclusions import Finding
 from clipbert.paper import Cell, FigurePoint, PaperTable
+from clipbert.trends import CurveTrend, TableTrend
 from clipbert.viz.chart import Axis, Bars, Chart, Lines, Points, Row
 
 JOIN = ", "
@@ -43,16 +44,47 @@ def _ends(cell: Cell) -> tuple[float | None, float | None]:
     return interval(cell) or (None, None)
 
 
-def measured_lines(part: PaperTable, column: str, results: Sequence[Measured], scale: str) -> Chart:
-    """The same column as our runs of one `scale` filled it: the mean over seeds, from the lowest to the highest.  Raises ValueError for none."""
-    values: dict[Cell, list[float]] = {}
-    for run in results:
-        if run.scale == scale and run.cell.table == part.name and run.cell.column == column:
-            values.setdefault(run.cell, []).append(run.value)
-    if not values:
-        raise ValueError(f"no run of {scale!r} measured {column} of Table {part.name}.")
-    spread = {cell: (mean(values[cell]), min(values[cell]), max(values[cell]), len(values[cell])) for cell in part.cells if cell in values}
-    return _lines(part, column, spread, scale, "not the paper's data or size; mean, lowest and highest seed")
+def measured_lines(part: PaperTable, column: str, runs: Sequence[SmallerRuns]) -> Chart:
+    """The same column as our runs of one scale filled it: the mean over seeds, from the lowest to the highest.  Raises ValueError for none."""
+    found = [run for run in runs if run.cell.column == column]
+    if not found:
+        raise ValueError(f"no run measured {column} of Table {part.name}.")
+    spread = {run.cell: (run.mean, min(run.values), max(run.values), len(run.values)) for run in found}
+    return _lines(part, column, spread, found[0].scale, "not the paper's data or size; mean, lowest and highest seed")
+
+
+def smaller_rows(part: PaperTable, runs: Sequence[SmallerRuns]) -> list[Row]:
+    """A line for each row of a table that runs of ours filled: the mean over seeds with the interval that the number of examples leaves."""
+    found: dict[tuple[str, ...], Row] = {}
+    for run in runs:
+        row = found.setdefault(run.cell.row, dict(zip(part.row_names, run.cell.row, strict=True)))
+        row[run.cell.column] = f"{run.mean:.1f}" + (f" [{run.interval[0]:.1f}, {run.interval[1]:.1f}]" if run.interval else "")
+        row["seeds"], row["examples"] = len(run.values), run.num_examples
+    return list(found.values())
+
+
+def trend_rows(trends: Sequence[TableTrend]) -> list[Row]:
+    """A line for each column that smaller runs of ours filled: whether its rows come in the paper's order."""
+    return [
+        {
+            "of": trend.column, "in": trend.scale, "pairs in the paper's order": f"{trend.agreeing} of {trend.pairs}",
+            "Kendall's tau": round(trend.kendall_tau, 2), "of each seed": JOIN.join(f"{tau:+.2f}" for tau in trend.tau_by_seed),
+            "p by chance": round(trend.p_value, 3), "the paper's order": trend.verdict,
+        }
+        for trend in trends
+    ]  # fmt: skip
+
+
+def curve_rows(trends: Sequence[CurveTrend]) -> list[Row]:
+    """A line for each statement of section 4.2 on Figure 4: by how much each seed is for it."""
+    return [
+        {
+            "the paper says": trend.says, "of": trend.column, "in": f"{trend.series} ({trend.scale})",
+            "each seed": JOIN.join(f"{difference:+.1f}" for difference in trend.differences),
+            "seeds that agree": f"{trend.agreeing} of {len(trend.differences)}", "sign test p": round(trend.p_value, 3), "verdict": trend.verdict,
+        }
+        for trend in trends
+    ]  # fmt: skip
 
 
 def _lines(part: PaperTable, column: str, values: Mapping[Cell, tuple[float | None, float | None, float | None, int]], who: str, about: str) -> Chart:
