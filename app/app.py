@@ -35,12 +35,13 @@ from app.state import Sessions
 from app.tabs import tabs
 from app.theme import banner_html, theme
 from clipbert.sampling_config import SamplingConfig
+from clipbert.viz import clip_timeline
 
 if TYPE_CHECKING:
     from clipbert.predict import Predictor
 
 EXAMPLES = ROOT / "cache" / "examples"
-STYLES = [ROOT / "app" / "style.css", ROOT / "app" / "attribution" / "style.css"]
+STYLES = [ROOT / "app" / "style.css", ROOT / "app" / "attribution" / "style.css", clip_timeline.STYLE]
 MCP_PATH = "gradio_api/mcp/"
 UPLOADS = "clipbert-uploads-"  # then the number of the process whose they are
 INTRO = "# clipbert explorer\nAsk about a video, and see which seconds made the answer."

@@ -8,11 +8,12 @@ from PIL import Image
 from videos import write_video
 
 from app.clip_card import clip_card, write_reel
-from app.timeline import clip_rows, count, counts_html, lane_name, num_cells, policy_lanes, timeline_html, warnings
+from app.timeline import clip_rows, count, counts_html, num_cells, warnings
 from clipbert.sampling import sample_clips
 from clipbert.sampling_config import RANDOM_POLICIES
 from clipbert.source import source_of
 from clipbert.types import Timeline
+from clipbert.viz.clip_timeline import lane_name, policy_lanes, timeline_html
 
 TEN_SECONDS = Timeline.regular(250, 25.0)
 SETTINGS = {"num_clips": 4, "num_frames": 2, "fps": 2.0}

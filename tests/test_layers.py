@@ -104,6 +104,7 @@ LAYERS = (
         "viz.animation",
         "viz.sweeps",
         "viz.sampling",
+        "viz.clip_timeline",
         "viz.rankings",
         "viz.costs",
         "viz.figures",
@@ -113,6 +114,7 @@ LAYERS = (
         "viz.controls",
         "viz.paper_tables",
         "viz.notebook",
+        "viz.timeline_widget",
         "viz.widgets",
         "viz.batch_report",
         "viz",
@@ -140,6 +142,7 @@ ONLY_IN = {
     "plotly": {"viz"},
     "matplotlib": {"viz"},
     "ipywidgets": {"viz"},
+    "anywidget": {"viz"},
     "lmdb": {"data"},
 }
 NEVER = {"gradio", "deepspeed", "torchvision", "detectron2", "app", "train"}

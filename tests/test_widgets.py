@@ -16,6 +16,7 @@ from clipbert.predict import Predictor
 from clipbert.session import SAME_LOGITS
 from clipbert.session_file import load_session, save_session
 from clipbert.viz import widgets
+from clipbert.viz.clip_timeline import lane_name, script
 from clipbert.viz.snapshot import attribution_chart
 from clipbert.viz.widgets import Explorer
 
@@ -196,3 +197,22 @@ def test_a_wrong_setting_is_refused_by_name(predictor: Predictor) -> None:
         Explorer(predictor, VIDEO, "what colour?", method="magic")
     with pytest.raises(ValueError, match="at least one file"):
         Explorer(predictor, [], "what colour?")
+    with pytest.raises(ValueError, match=r"two videos are called video_a30\.mp4"):
+        Explorer(predictor, [VIDEO, Path("elsewhere") / VIDEO.name], "what colour?")
+
+
+def test_a_single_path_is_one_video(predictor: Predictor) -> None:
+    for videos in (VIDEO, str(VIDEO)):
+        explorer = Explorer(predictor, videos, "what colour?", num_clips=1)
+        assert explorer.controls["video"].options == (VIDEO.name,) and explorer.session is not None and explorer.session.video == VIDEO.name
+
+
+def test_the_apps_timeline_follows_the_answers_and_a_chosen_clip_is_looked_into(explorer: Explorer) -> None:
+    timeline = explorer.timeline()
+    assert script() in timeline._esm and 'class="tl-lane chosen"' in timeline.value and "clip 4 of 4" in timeline.value
+    timeline.chosen = ["random, seed 1", 2]  # another policy's clip
+    assert explorer.controls["clip"].value == 0
+    timeline.chosen = [lane_name("paper", 0), 2]
+    assert explorer.wait() and explorer.controls["clip"].value == 3
+    explorer.controls["num_clips"].value = 2
+    assert explorer.wait() and "clip 2 of 2" in timeline.value and "paper: clip 3" not in timeline.value

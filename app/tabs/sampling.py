@@ -12,20 +12,10 @@ from app.pictures import Picture, save_buttons
 from app.settings import sampling
 from app.shared import Shared, Updates
 from app.state import Session
-from app.timeline import (
-    clip_rows,
-    count,
-    counts_html,
-    lane_name,
-    num_cells,
-    policy_lanes,
-    timeline_component,
-    timeline_html,
-    warnings,
-    warnings_html,
-)  # fmt: skip
+from app.timeline import clip_rows, count, counts_html, num_cells, timeline_component, warnings, warnings_html
 from clipbert.checks import require_text
 from clipbert.sampling_config import RANDOM_POLICIES, SamplingConfig
+from clipbert.viz.clip_timeline import lane_name, policy_lanes, timeline_html
 
 if TYPE_CHECKING:
     from clipbert.sampling import ClipTimes

@@ -1,5 +1,6 @@
 """What the notebook's explorer is set by: core ipywidgets, by name."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ def named_videos(videos: Any) -> dict[str, Path]:
     paths = [Path(videos)] if isinstance(videos, str | Path) else [Path(path) for path in videos]
     if not paths:
         raise ValueError("videos must name at least one file, got none.")
+    if repeated := [name for name, number in Counter(path.name for path in paths).items() if number > 1]:
+        raise ValueError(f"two videos are called {repeated[0]}; name them yourself: {{name: file, ...}}.")
     return {path.name: path for path in paths}
 
 

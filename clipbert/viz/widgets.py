@@ -30,6 +30,7 @@ from clipbert.predict import Predictor
 from clipbert.session import ExplorerSession, SessionResult
 from clipbert.session_file import extract_video, load_session, save_session
 from clipbert.types import Attribution
+from clipbert.viz.clip_timeline import lane_name
 from clipbert.viz.controls import ROWS, SETTINGS, controls_for, named_videos, upload_button, values_of
 from clipbert.viz.export import to_table
 from clipbert.viz.snapshot import Explained, snapshot, snapshot_rows
@@ -70,6 +71,7 @@ class Explorer:
         asked = {"question": question, "choices": "\n".join(choices), "method": method, "target": target, "clip": clip}
         self.controls = controls_for(list(self._videos), {**vars(predictor.sampling), **settings, **asked})
         self._handles: tuple[DisplayHandle, DisplayHandle] | None = None
+        self._timelines: list[Any] = []
         self._request, self._timer, self._working, self._idle = 0, None, threading.Lock(), threading.Event()
         self._state, self._stop = widgets.HTML(), widgets.Button(description="Stop", disabled=True, icon="stop")
         self._save, self._open = widgets.Button(description="Save session", icon="save"), upload_button()
@@ -135,6 +137,24 @@ class Explorer:
         pairs = [(short.get(name, name), str(getattr(session, name))) for name in SETTINGS]
         asked = [("task", session.task), ("question", session.question), *(("text", text) for text in session.candidates)]
         return f"{address}/?{urlencode([(name, value) for name, value in pairs + asked if value])}"
+
+    def timeline(self) -> widgets.DOMWidget:
+        """The app's clip timeline, for a cell of its own: a clip of the policy in use is looked into when chosen.  Needs the package anywidget."""
+        from clipbert.viz.timeline_widget import ClipTimeline
+
+        timeline = ClipTimeline()
+        timeline.observe(lambda change: self._look_into(*change["new"]), "chosen")
+        self._timelines.append(timeline)
+        self._draw(timeline)
+        return timeline
+
+    def _draw(self, timeline: Any) -> None:
+        if self.session is not None and self._has_video():
+            timeline.draw(self.session, self._path())
+
+    def _look_into(self, lane: str, index: int) -> None:
+        if self.session is not None and lane == lane_name(self.session.policy, self.session.seed):
+            self.controls["clip"].value = index + 1
 
     def stop(self) -> None:
         """Give up the question under way, within one clip; the answer on show stays."""
@@ -274,6 +294,8 @@ class Explorer:
         if self._handles is not None:
             for handle, shown in zip(self._handles, self._shown(), strict=True):
                 handle.update(shown)
+        for timeline in self._timelines:
+            self._draw(timeline)
 
     def _shown(self) -> tuple[Image, HTML]:
         assert self.result is not None
