@@ -163,6 +163,7 @@ def search_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-k", "--top-k", type=int, default=10, metavar="K", help="hits to show (default 10)")
     parser.add_argument("--aggregate", metavar="G", help="mean, max or lse (default: the model's own)")
     parser.add_argument("--cascade", metavar="C", help="find candidates by vectors or by one-clip, and read these alone (default: read every video)")
+    parser.add_argument("--first", type=Path, metavar="INDEX", help="find candidates in this index of the same videos, of a dual encoder say")
     parser.add_argument("--shortlist", type=int, metavar="K", help="candidates of a cascade (default 64)")
 
 
@@ -171,13 +172,14 @@ def search(args: argparse.Namespace) -> Command:
     from clipbert.tasks import require_text
 
     query = require_text(args.query, "query")
-    if args.shortlist is not None and args.cascade is None:
-        raise ValueError("--shortlist is the number of candidates of a cascade; give --cascade vectors or one-clip too.")
-    gallery = VideoIndex.load(args.index)
+    cascade = args.cascade or ("vectors" if args.first else None)
+    if args.shortlist is not None and cascade is None:
+        raise ValueError("--shortlist is the number of candidates of a cascade; give --cascade vectors or one-clip, or --first INDEX, too.")
+    gallery, first = VideoIndex.load(args.index), VideoIndex.load(args.first) if args.first else None
     quiet_loading()
-    hits = gallery.search(query, top_k=args.top_k, aggregation=args.aggregate, cascade=args.cascade, **given(args, "shortlist"))
-    how = {"cascade": args.cascade, "shortlist": args.shortlist or SHORTLIST} if args.cascade else {}
-    return search_result(gallery, query, hits) | how, show.search
+    hits = gallery.search(query, top_k=args.top_k, aggregation=args.aggregate, cascade=cascade, first=first, **given(args, "shortlist"))
+    how = {"cascade": cascade, "shortlist": args.shortlist or SHORTLIST} if cascade else {}
+    return search_result(gallery, query, hits) | how | ({"first": first.model["name"]} if first else {}), show.search
 
 
 def tables_options(parser: argparse.ArgumentParser) -> None:

@@ -40,19 +40,25 @@ class VideoIndex(IndexedVideos):
     """
 
     def search(
-        self, text: str, *, top_k: int = 10, aggregation: str | None = None, cascade: str | None = None, shortlist: int = SHORTLIST
-    ) -> list[Hit]:
+        self, text: str, *, top_k: int = 10, aggregation: str | None = None, cascade: str | None = None, shortlist: int = SHORTLIST,
+        first: "VideoIndex | None" = None,
+    ) -> list[Hit]:  # fmt: skip
         """The `top_k` videos that match best, best first, each read with all of its clips.
 
-        With a `cascade`, only the `shortlist` best by something cheaper are (`CASCADES`).
-        Raises ValueError for an empty text, or a cascade that the model cannot do.
+        With a `cascade`, only the `shortlist` best by something cheaper are
+        (`CASCADES`), found in `first`, another model's index of the same videos,
+        if one is given: a dual encoder's, by its vectors (the default there).
+        Raises ValueError for an empty text, a cascade that the model cannot do,
+        or a candidate that is not indexed here.
         """
         text, how = _checked_query(text, top_k), self.predictor.pooling(aggregation)
         paths: Iterable[str] = self.entries
-        if cascade is not None:
+        if cascade is not None or first is not None:
             if shortlist < top_k:
                 raise ValueError(f"shortlist must be at least top_k, {top_k} videos, got {shortlist}.")
-            paths = [path for path, _ in self.candidates(text, cascade, shortlist, aggregation=how)]
+            paths = [path for path, _ in (first or self).candidates(text, cascade or "vectors", shortlist, aggregation=aggregation)]
+            if lacking := [path for path in paths if path not in self.entries]:
+                raise ValueError(f"{lacking[0]} is in the first index alone; build both of the same videos.")
         elif self.predictor.match_heads() == [self.predictor.vector_head()]:  # the vectors are the score
             paths = [path for path, _ in self.candidates(text, "vectors", top_k, aggregation=how)]
         return self.search_among(paths, text, top_k=top_k, aggregation=how)

@@ -90,7 +90,8 @@ def index(result: dict[str, Any]) -> None:
 
 def search(result: dict[str, Any]) -> None:
     missing = f"; {len(result['unreadable'])} more could not be read when it was made" if result["unreadable"] else ""
-    read = f"{result['shortlist']} candidates by {result['cascade']} of " if result.get("cascade") else ""
+    first = f" ({result['first']})" if result.get("first") else ""
+    read = f"{result['shortlist']} candidates by {result['cascade']}{first} of " if result.get("cascade") else ""
     print(f"{result['query']}   (model {result['model']}, {read}{result['videos']} videos{missing})\n")
     print("  rank   score  best clip (s)        video")
     for rank, hit in enumerate(result["hits"], 1):

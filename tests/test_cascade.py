@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed
+from hf_models import write_clip
 from test_retrieval import QUERY, folder, index, make_predictor, model_dir, predictor
 
 from clipbert.aggregation import AGGREGATIONS
@@ -142,3 +143,32 @@ def test_the_command_searches_by_a_cascade(folder: Path, tmp_path: Path, model_d
     assert "64 candidates by one-clip of 4 videos" in capsys.readouterr().out
     assert main(["search", out, QUERY, "--shortlist", "2"]) == 2
     assert "--shortlist is the number of candidates of a cascade" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"hf:{write_clip(tmp_path_factory.mktemp('clip'))}"
+
+
+def test_a_dual_encoder_finds_the_candidates_that_another_model_ranks(index: VideoIndex, clip_folder: str) -> None:
+    first = VideoIndex.build(list(index.entries), Predictor.from_pretrained(clip_folder, device="cpu"), num_clips=2)
+    exact = {hit.path: hit.score for hit in index.search(QUERY)}
+    for how in ({}, {"cascade": "one-clip"}):
+        candidates = {path for path, _ in first.candidates(QUERY, how.get("cascade", "vectors"), 2)}
+        found = index.search(QUERY, top_k=2, shortlist=2, first=first, **how)
+        assert {hit.path for hit in found} == candidates and [hit.score for hit in found] == pytest.approx(
+            [exact[hit.path] for hit in found], abs=1e-5
+        )
+    index.remove(list(index.entries)[:1])
+    with pytest.raises(ValueError, match="is in the first index alone; build both of the same videos"):
+        index.search(QUERY, first=first)
+
+
+def test_the_command_takes_the_candidates_from_another_models_index(
+    folder: Path, tmp_path: Path, model_dir: str, clip_folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, model in (("own.index", model_dir), ("clip.index", clip_folder)):
+        assert main(["index", str(folder), "-o", str(tmp_path / name), "--model", model, "--num-clips", "1"]) == 0
+    capsys.readouterr()
+    assert main(["search", str(tmp_path / "own.index"), QUERY, "-k", "1", "--first", str(tmp_path / "clip.index"), "--shortlist", "2"]) == 0
+    assert f"2 candidates by vectors ({clip_folder}) of 4 videos" in capsys.readouterr().out
