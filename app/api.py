@@ -79,7 +79,7 @@ class _Endpoints:
         encoded = predictor.encode(video, num_clips=num_clips, num_frames=num_frames, policy=policy, seed=seed)
         found = attribute(
             predictor, encoded, question, method=method, task=task, target=target or None, versus=versus or None, aggregation=aggregation, seed=seed,
-            clips=[clip - 1] if clip else None,
+            clips=[clip - 1] if clip else None, file=video,
         )  # fmt: skip
         return attribution_result(predictor, encoded, found, question)
 

@@ -60,7 +60,7 @@ def head_attention(
     if not 0 <= clip < encoded.num_clips:
         raise ValueError(f"the clips are numbered 0 to {encoded.num_clips - 1} here, so there is no clip {clip}.")
     wanted = find_target(predictor, encoded, text, task, None, None, choices, None)
-    case = inside(predictor, encoded, wanted, [clip], baseline="", steps=1, seed=0)
+    case = inside(predictor, encoded, wanted, [clip])
     with case.score.evaluating(), torch.no_grad():
         maps = torch.stack(attention_maps(case, case.features[0])).cpu()  # [layers, heads, S, S]
     num_text, (h, w) = case.score.tokens()[0].shape[1], case.features.shape[2:4]

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> Command:
     if clips is None and METHODS[args.method].level != "clips" and not _animated(args):
         shares = explain(predictor, video, args.question, **wanted).values
         clips = [int(shares.argmax())]
-    found = explain(predictor, video, args.question, method=args.method, clips=clips, **wanted, **given(args, "baseline", "steps"))
+    found = explain(predictor, video, args.question, method=args.method, clips=clips, file=args.video, **wanted, **given(args, "baseline", "steps"))
     if args.out is not None:
         write_attribution(
             found, args.out, video=video, clip_frames=lambda clip: predictor.clip_frames(args.video, video, clip, backend=args.backend),
@@ -95,8 +95,7 @@ def _tested(args: argparse.Namespace, predictor: Any, video: Any, found: Any, wa
     from clipbert.checkup import checkup, other_maps
     from clipbert.faithfulness import faithfulness
 
-    how = args.perturbation or "mask"
-    away: dict[str, Any] = wanted | {"perturbation": how, "file": args.video if how == "blur" else None, "progress": show_progress}
+    away: dict[str, Any] = wanted | {"perturbation": args.perturbation or "mask", "file": args.video, "progress": show_progress}
     tested: dict[str, list[dict[str, Any]]] = {}
 
     def add(kind: str, result: dict[str, Any]) -> None:
@@ -105,7 +104,7 @@ def _tested(args: argparse.Namespace, predictor: Any, video: Any, found: Any, wa
     for clip in [None] if found.level == "clips" else found.clip_index:
         asked, known = (predictor, video, args.question), {}
         needs_others = args.others or args.checks
-        others, why_not = other_maps(*asked, found, clip=clip, progress=show_progress, **wanted) if needs_others else ([], {})
+        others, why_not = other_maps(*asked, found, clip=clip, progress=show_progress, file=args.video, **wanted) if needs_others else ([], {})
         if args.faithfulness:
             add("faithfulness", faithfulness_result(faithfulness(*asked, found, clip=clip, known=known, **away)))
         for other in others if args.others else ():

@@ -23,6 +23,7 @@ from clipbert.attribution_frames import FRAME_METHODS
 from clipbert.attribution_target import Inside, Method, Target, Values, find_target, inside
 from clipbert.attribution_tokens import TOKEN_METHODS
 from clipbert.config import check_known
+from clipbert.covering import GRID, frame_grid
 from clipbert.per_clip import ClipBertPerClip, PerClipModel
 from clipbert.predict import Predictor
 from clipbert.types import Attribution, EncodedVideo
@@ -35,7 +36,7 @@ STEPS = 32
 def attribute(
     predictor: Predictor, video: EncodedVideo | str | Path, text: str, *, method: str = "clip_shapley", task: str = "answer",
     target: str | None = None, versus: str | None = None, choices: Sequence[str] | None = None, aggregation: str | None = None, seed: int = 0,
-    clips: Sequence[int] | None = None, baseline: str | None = None, steps: int | None = None,
+    clips: Sequence[int] | None = None, baseline: str | None = None, steps: int | None = None, file: str | Path | None = None,
 ) -> Attribution:  # fmt: skip
     """What each clip did for a score, or each frame, cell or word piece for a clip's own score; a path is encoded as the model samples it.
 
@@ -48,6 +49,9 @@ def attribute(
     choice is a text of its own, the words are those of the target's.
     `baseline` is one of the method's, `steps` are of integrated gradients
     (default 32), `seed` is of random orders: of more than 16 clips or 8 frames.
+    `file` is what an encoded `video` was encoded from: cells of a model whose
+    features have none (CLIP, say) are covered in the pixels, on a 7 x 7 grid
+    with the clip's mean colour, and the frames encoded again.
     Raises ValueError for a method, task, answer or clip that does not exist,
     for a setting without effect, and as `Predictor.answer` and
     `Predictor.match` do.
@@ -62,11 +66,13 @@ def attribute(
     if about.level == "clips":
         values = CLIP_METHODS[method][1](wanted, seed)
         return _attribution(wanted, method, wanted.value_function, values, clip_index=tuple(range(encoded.num_clips)), **place)
-    _check_model(predictor.model, method, encoded)
+    _check_model(predictor.model, method)
     rows = _check_clips(clips, encoded.num_clips)
     chosen = baseline or (about.baselines[0] if about.baselines else "")
-    case = inside(predictor, encoded, wanted, rows, baseline=chosen, steps=steps or STEPS, seed=seed)
+    case = inside(predictor, encoded, wanted, rows, baseline=chosen, steps=steps or STEPS, seed=seed, file=file or video)
     measured = wanted.clip_value_function + (f", less that of the baseline {chosen}" if chosen else "")
+    if about.level == "cells" and case.cells is None:
+        measured += f", cells of a {GRID[0]} x {GRID[1]} grid covered with the clip's mean colour"
     return _attribution(wanted, method, measured, _look_inside(method, case), clip_index=rows, **place, **_geometry(about.level, case, encoded))
 
 
@@ -95,12 +101,10 @@ def _check_settings(method: str, clips: Sequence[int] | None, baseline: str | No
         raise ValueError(f"steps must be between 1 and 1000, got {steps}.")
 
 
-def _check_model(model: PerClipModel, method: str, video: EncodedVideo) -> None:
+def _check_model(model: PerClipModel, method: str) -> None:
     if not isinstance(model, ClipBertPerClip) and not METHODS[method].any_model:
         others = ", ".join(name for name, about in METHODS.items() if about.level == "clips" or about.any_model)
         raise ValueError(f"{method} reads the layers of ClipBERT, and model {model.name} is another; use one of {others}.")
-    if METHODS[method].level == "cells" and model.cells(video.features) is None:
-        raise ValueError(f"model {model.name} has no cells of a frame that could be left out; use frame_shapley or clip_shapley.")
 
 
 def _check_clips(clips: Sequence[int] | None, num_clips: int) -> tuple[int, ...]:
@@ -122,7 +126,7 @@ def _geometry(level: str, case: Inside, video: EncodedVideo) -> dict[str, Any]:
     if level == "tokens":
         return {"pieces": case.score.tokens()[1]}
     if level == "cells" and video.frame_size is not None:
-        return {"grid": case.score.per_clip.cell_grid(video.frame_size, case.features)}
+        return {"grid": case.score.per_clip.cell_grid(video.frame_size, case.features) or frame_grid(video.frame_size)}
     return {}
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from clipbert.attribution_attention import UNSEEN, last_attention, relevance, rollout
 from clipbert.attribution_target import Inside, InsideMethod, Method, Values
 from clipbert.clip_score import ClipScore
+from clipbert.covering import GRID
 from clipbert.processing import resized
 
 ROWS_WITH_GRADIENTS = 16
@@ -68,11 +69,9 @@ def cell_grad_cam(case: Inside) -> Values:
 
 
 def cell_occlusion(case: Inside) -> Values:
-    cells = case.score.per_clip.cells(case.features)
-    assert cells is not None
-    h, w = cells
+    h, w = case.cells or GRID
     kept = torch.cat([torch.ones(1, h * w, dtype=torch.bool), ~torch.eye(h * w, dtype=torch.bool)]).reshape(-1, h, w).to(case.features.device)
-    scores = torch.stack([case.score.of_many(clip.expand(len(kept), *clip.shape), kept) for clip in case.features])
+    scores = torch.stack([case.score_of_cells(row)(kept) for row in range(len(case.features))])
     return Values(rearrange(scores[:, :1] - scores[:, 1:], "r (h w) -> r h w", h=h))
 
 
@@ -101,7 +100,8 @@ def _baseline(case: Inside) -> Float[Tensor, "R T h w D"]:
 CELL_METHODS: dict[str, tuple[Method, InsideMethod]] = {
     "cell_occlusion": (
         Method(
-            "cells", "nats", "h*w + 1 transformer runs a clip", False, "loss of the clip's score when this cell is masked, in all frames",
+            "cells", "nats", "h*w + 1 transformer runs a clip", False,
+            "loss of the clip's score when this cell is masked, in all frames; for a model whose features have no cells, covered in the pixels",
             any_model=True,
         ),
         cell_occlusion,

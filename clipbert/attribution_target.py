@@ -4,13 +4,16 @@ import difflib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from clipbert.aggregation import AGGREGATIONS, Contribution, aggregate, responsibility, shapley
 from clipbert.clip_score import ClipScore, Goal
 from clipbert.config import check_known
+from clipbert.covering import CoveredClip
 from clipbert.matching import HeadReading, MatchPart, match_contribution
 from clipbert.predict import Predictor
 from clipbert.tasks import require_text
@@ -122,6 +125,10 @@ class Target:
         return self.pooled.value(clips, self.aggregation)
 
 
+def _no_pixels(_row: int) -> Tensor:
+    raise ValueError("this needs the pixels, and an encoded video holds none: pass file=, what it was encoded from.")
+
+
 @dataclass(frozen=True, eq=False)
 class Inside:
     """Some clips of a video to be explained one by one, and how."""
@@ -132,6 +139,21 @@ class Inside:
     baseline: str
     steps: int
     seed: int
+    frames: Callable[[int], Tensor] = _no_pixels
+    """Of the clip in a row, uint8[T, 3, H, W] at the source's size."""
+
+    @property
+    def cells(self) -> tuple[int, int] | None:
+        """Rows and columns of those that the features have."""
+        return self.score.per_clip.cells(self.features)
+
+    def score_of_cells(self, row: int) -> Callable[[Bool[Tensor, "C rows columns"]], Float[Tensor, " C"]]:
+        """The score of the clip in a row by its cells that are kept; others are masked, or if features have none, covered in the pixels."""
+        if self.cells is not None:
+            clip = self.features[row]
+            return lambda kept: self.score.of_many(clip.expand(len(kept), *clip.shape), kept)
+        covered = CoveredClip.plain(self.score.per_clip, self.frames(row))
+        return lambda kept: self.score.of_many(covered.without_cells(kept).to(self.features.device))
 
 
 ClipMethod = Callable[[Target, int], Values]
@@ -185,7 +207,12 @@ def match_target(predictor: Predictor, video: EncodedVideo, text: str, aggregati
     return Target(text, f"{score}, guess 0, {how}", f"{score}, of one clip", how, LogOdds(parts), readings, Goal(0, is_match=True))
 
 
-def inside(predictor: Predictor, video: EncodedVideo, target: Target, clips: Sequence[int], *, baseline: str, steps: int, seed: int) -> Inside:
+def inside(
+    predictor: Predictor, video: EncodedVideo, target: Target, clips: Sequence[int], *, baseline: str = "", steps: int = 1, seed: int = 0,
+    file: EncodedVideo | str | Path | None = None,
+) -> Inside:  # fmt: skip
+    """`file` is what the video was encoded from, for what needs its pixels; another EncodedVideo has none."""
     score = ClipScore(predictor.model, target.readings, target.goal)
     features = video.features[list(clips)].float().to(predictor.model.device).clone()  # outside inference mode, so that gradients can flow
-    return Inside(score, features, video.frame_size, baseline, steps, seed)
+    frames = _no_pixels if file is None or isinstance(file, EncodedVideo) else lambda row: predictor.clip_frames(file, video, clips[row])
+    return Inside(score, features, video.frame_size, baseline, steps, seed, frames)

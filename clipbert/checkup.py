@@ -82,7 +82,8 @@ def checkup(
     """
     encoded = video if isinstance(video, EncodedVideo) else predictor.encode(video)
     given = (predictor, encoded, text, attribution)
-    away: dict[str, Any] = wanted | {"clip": clip, "perturbation": perturbation, "file": file or (video if perturbation == "blur" else None)}
+    path = file if file is not None or isinstance(video, EncodedVideo) else video
+    away: dict[str, Any] = wanted | {"clip": clip, "perturbation": perturbation, "file": path}
     made: dict[str, Any] = wanted | {"clip": clip, "baseline": baseline, "steps": steps, "seed": seed}
     signs = sign_violations(*given, **away)  # raises for settings that are not the attribution's
     checks = {

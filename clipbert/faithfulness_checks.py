@@ -118,7 +118,10 @@ def sensitivity(
 
     if attribution.level == "clips":
         raise ValueError(f"{attribution.method} compares clips by their logits, which are no features to change; take a method inside a clip.")
-    case = find_units(predictor, video, text, attribution, clip=clip, **wanted).case
+    encoded = video if isinstance(video, EncodedVideo) else predictor.encode(video)
+    if attribution.level == "cells" and predictor.model.cells(encoded.features) is None:
+        raise ValueError(f"cells of model {predictor.model.name} are covered in the pixels, and these are no features; take a method of frames.")
+    case = find_units(predictor, encoded, text, attribution, clip=clip, **wanted).case
     assert case is not None
     baselines = METHODS[attribution.method].baselines
     case = replace(case, baseline=baseline or (baselines[0] if baselines else ""), steps=steps or STEPS, seed=seed)

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from clipbert.attribution_frames import coalition_scores
 from clipbert.attribution_target import Inside, Target, find_target, inside
-from clipbert.blurring import BlurredClip
 from clipbert.clip_score import ROWS_AT_ONCE, Goal
 from clipbert.config import check_known
+from clipbert.covering import GRID, CoveredClip
 from clipbert.per_clip import ClipBertPerClip
 from clipbert.predict import Predictor
 from clipbert.types import Attribution, EncodedVideo
@@ -24,7 +24,7 @@ PERTURBATIONS: dict[str, tuple[str, ...]] = {
     "blur": ("frames", "cells"),
 }
 """Ways to take a unit away, and the levels that know them."""
-BLURRED_AT_ONCE = 16  # sets of cells in one run of the CNN
+COVERED_AT_ONCE = 16  # sets of cells in one run of the CNN
 Score = Callable[[Bool[Tensor, "C U"]], Float[Tensor, " C"]]
 
 
@@ -64,7 +64,6 @@ def find_units(
     check_perturbation(perturbation, attribution.method, level)
     if perturbation != "mask" and not isinstance(predictor.model, ClipBertPerClip):
         raise ValueError(f'perturbation "{perturbation}" needs the cells of ClipBERT, and this is model {predictor.model.name}; take "mask".')
-    _check_file(perturbation, video, file)
     row = row_of(attribution, clip)
     values = values_of(attribution, row)
     encoded = video if isinstance(video, EncodedVideo) else predictor.encode(video)
@@ -74,13 +73,13 @@ def find_units(
     if level == "clips":
         return Units(values, _of_clips(wanted), wanted.goal, wanted.name, f"{kind} | clips)", None, ROWS_AT_ONCE, None)
     index = attribution.clip_index[row]
-    case = inside(predictor, encoded, wanted, [index], baseline="", steps=1, seed=0)
+    case = inside(predictor, encoded, wanted, [index], file=file or video)
     batch_size = max(1, ROWS_AT_ONCE // case.score.num_texts)
+    if perturbation == "blur" or (level == "cells" and case.cells is None):
+        batch_size = min(batch_size, COVERED_AT_ONCE)
     if perturbation == "blur":
-        path = video if file is None else file
-        assert not isinstance(path, EncodedVideo)
-        blurred = BlurredClip.of(case.score.clipbert, predictor.clip_frames(path, encoded, index), (case.features.shape[2], case.features.shape[3]))
-        score, batch_size = _of_blurred(case, level, blurred), min(batch_size, BLURRED_AT_ONCE)
+        blurred = CoveredClip.blurred(case.score.clipbert, case.frames(0), (case.features.shape[2], case.features.shape[3]))
+        score = _of_blurred(case, level, blurred)
     else:
         score = {"cells": _of_masked_cells if perturbation == "mask" else _of_mean_cells, "frames": _of_frames, "tokens": _of_tokens}[level](case)
     return Units(values, score, case.score.goal, wanted.name, f"{kind} | one clip)", index, batch_size, case)
@@ -116,13 +115,6 @@ def check_perturbation(perturbation: str, method: str, level: str) -> None:
         raise ValueError(f'perturbation "{perturbation}" is of {levels}, and {method} explains {level}; take "mask".')
 
 
-def _check_file(perturbation: str, video: EncodedVideo | str | Path, file: str | Path | None) -> None:
-    if perturbation == "blur" and isinstance(video, EncodedVideo) and file is None:
-        raise ValueError('perturbation "blur" needs the pixels, and an encoded video holds none: pass file=, what it was encoded from.')
-    if file is not None and perturbation != "blur":
-        raise ValueError(f'file is where perturbation "blur" finds the pixels; with "{perturbation}" leave it out.')
-
-
 def _check_same(attribution: Attribution, predictor: Predictor, video: EncodedVideo, text: str, wanted: Target) -> None:
     measured = wanted.value_function if attribution.level == "clips" else wanted.clip_value_function
     if attribution.text != text or attribution.model != predictor.model.name:
@@ -143,10 +135,8 @@ def _of_clips(wanted: Target) -> Score:
 
 
 def _of_masked_cells(case: Inside) -> Score:
-    clip = case.features[0]
-    cells = case.score.per_clip.cells(case.features)
-    assert cells is not None
-    return lambda kept: case.score.of_many(clip.expand(len(kept), *clip.shape), kept.unflatten(1, cells))
+    score = case.score_of_cells(0)
+    return lambda kept: score(kept.unflatten(1, case.cells or GRID))
 
 
 def _of_mean_cells(case: Inside) -> Score:
@@ -154,9 +144,9 @@ def _of_mean_cells(case: Inside) -> Score:
     return lambda kept: case.score.of_many(torch.where(repeat(kept, "c (h w) -> c 1 h w 1", h=clip.shape[1]), clip, clip.mean(dim=(0, 1, 2))))
 
 
-def _of_blurred(case: Inside, level: str, clip: BlurredClip) -> Score:
+def _of_blurred(case: Inside, level: str, clip: CoveredClip) -> Score:
     if level == "cells":
-        return lambda kept: case.score.of_many(clip.without_cells(kept.unflatten(1, clip.shape)))
+        return lambda kept: case.score.of_many(clip.without_cells(kept.unflatten(1, (case.features.shape[2], case.features.shape[3]))))
     soft, sharp = clip.frames(), case.features[0]
     return lambda kept: case.score.of_many(torch.where(kept[:, :, None, None, None], sharp, soft))
 

@@ -73,10 +73,10 @@ def randomisation_check(
     where `wanted` is not the attribution's, for a map with all values equal and
     for a model other than ClipBERT.
     """
-    encoded = video if isinstance(video, EncodedVideo) else predictor.encode(video)
-    find_units(predictor, encoded, text, attribution, clip=clip, **wanted)
     if not isinstance(predictor.model, ClipBertPerClip):
         raise ValueError(f"the layers of model {predictor.model.name} are not known, so none can be made random.")
+    encoded = video if isinstance(video, EncodedVideo) else predictor.encode(video)
+    find_units(predictor, encoded, text, attribution, clip=clip, **wanted)
     if num_models < 1:
         raise ValueError(f"num_models must be at least 1, got {num_models}.")
     index = None if attribution.level == "clips" else attribution.clip_index[row_of(attribution, clip)]

@@ -1,4 +1,4 @@
-"""Blurring the pixels of cells: which pixels a cell owns, what stays, and what the model then says."""
+"""Covering the pixels of cells: which pixels a cell owns, what stays, and what the model then says."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from inside_case import QUESTION
 from tiny import tiny_model, tiny_processor
 
 from clipbert.attribution import attribute
-from clipbert.blurring import BlurredClip, gaussian_blur
+from clipbert.covering import CoveredClip, gaussian_blur
 from clipbert.faithfulness import faithfulness
 from clipbert.per_clip import ClipBertPerClip
 from clipbert.predict import Predictor
@@ -40,7 +40,6 @@ def noise(height: int, width: int) -> torch.Tensor:
 
 
 def test_blurring_a_cell_changes_the_pixels_of_its_own_square_alone(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    clip = BlurredClip.of(per_clip(predictor), noise(192, 192), (3, 3))
     seen: list[torch.Tensor] = []
 
     def look(pixels: torch.Tensor) -> torch.Tensor:
@@ -48,6 +47,7 @@ def test_blurring_a_cell_changes_the_pixels_of_its_own_square_alone(predictor: P
         return torch.zeros(len(pixels), 3, 3, 16)
 
     monkeypatch.setattr(predictor.model, "encode_pixels", look)
+    clip = CoveredClip.blurred(per_clip(predictor), noise(192, 192), (3, 3))
     kept = ~torch.eye(9, dtype=torch.bool).reshape(9, 3, 3)
     clip.without_cells(kept)
     for cell, pixels in enumerate(seen[0]):
@@ -60,15 +60,15 @@ def test_blurring_a_cell_changes_the_pixels_of_its_own_square_alone(predictor: P
 
 def test_pixels_past_the_last_cell_go_with_it(predictor: Predictor) -> None:
     model = tiny_model(image_size=224)  # 7 x 7 of stride 32; pooling loses the last, so 3 x 3 cells of 64
-    clip = BlurredClip.of(per_clip(Predictor(model, tiny_processor(model), name="odd")), noise(224, 224), (3, 3))
-    assert clip._owner(3).bincount().tolist() == [64, 64, 96]
+    clip = CoveredClip.blurred(per_clip(Predictor(model, tiny_processor(model), name="odd")), noise(224, 224), (3, 3))
+    assert clip.row_of.bincount().tolist() == [64, 64, 96]
 
 
 def test_nothing_of_the_padding_comes_into_the_picture(predictor: Predictor) -> None:
     grey = torch.full((1, 3, 96, 192), 100, dtype=torch.uint8)
-    clip = BlurredClip.of(per_clip(predictor), grey, (3, 3))
-    torch.testing.assert_close(clip.blurred, clip.sharp, atol=1e-3, rtol=0)
-    assert float(clip.blurred[:, :, 96:].abs().max()) == 0, "padding stays as it is"
+    clip = CoveredClip.blurred(per_clip(predictor), grey, (3, 3))
+    torch.testing.assert_close(clip.cover, clip.sharp, atol=1e-3, rtol=0)
+    assert float(clip.cover[:, :, 96:].abs().max()) == 0, "padding stays as it is"
 
 
 def test_a_blur_keeps_the_mean_and_is_that_of_a_gaussian() -> None:
@@ -81,7 +81,7 @@ def test_a_blur_keeps_the_mean_and_is_that_of_a_gaussian() -> None:
 
 
 def test_with_all_cells_sharp_the_model_says_what_it_said(predictor: Predictor, video: EncodedVideo) -> None:
-    clip = BlurredClip.of(per_clip(predictor), predictor.clip_frames(VIDEO, video, 1), (3, 3))
+    clip = CoveredClip.blurred(per_clip(predictor), predictor.clip_frames(VIDEO, video, 1), (3, 3))
     torch.testing.assert_close(clip.without_cells(torch.ones(1, 3, 3, dtype=torch.bool))[0], video.features[1], atol=1e-4, rtol=1e-4)
     gone = clip.without_cells(torch.zeros(1, 3, 3, dtype=torch.bool))[0]
     torch.testing.assert_close(gone, clip.frames(), atol=1e-4, rtol=1e-4)

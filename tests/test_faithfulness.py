@@ -255,7 +255,6 @@ def test_rank_agreement_says_what_it_cannot_compare(predictor: Predictor, video:
     [
         ({"perturbation": "smear"}, "perturbation must be one of mask, mean, blur"),
         ({"perturbation": "blur"}, "needs the pixels, and an encoded video holds none: pass file="),
-        ({"file": "a.mp4"}, 'file is where perturbation "blur" finds the pixels; with "mask" leave it out'),
         ({"target": "blue"}, "the attribution explains 'red' .* and these settings mean 'blue'"),
         ({"target": "red", "versus": "blue"}, "these settings mean 'red rather than blue'"),
         ({"task": "match"}, "leave out target"),

@@ -62,15 +62,17 @@ def test_vilt_without_a_match_score_cannot_search(vilt: Any) -> None:
         vilt.predict([handle_file(VIDEO)], "a red car", api_name="/retrieve")
 
 
-def test_clip_searches_and_is_explained_by_clips(clip: Any) -> None:
+def test_clip_searches_and_is_explained_by_clips_and_cells(clip: Any) -> None:
     assert len(clip.predict([handle_file(VIDEO)], "a red car", api_name="/retrieve")["hits"]) == 1
     explained = clip.predict(handle_file(VIDEO), "a red car", 2, 1, task="match", api_name="/attribute")
     assert explained["method"] == "clip_shapley"
+    explained = clip.predict(handle_file(VIDEO), "a red car", 2, 1, task="match", method="cell_occlusion", clip=1, api_name="/attribute")
+    assert len(explained["clips"][0]["cells"]) == 7
 
 
 @pytest.mark.parametrize(
     ("settings", "told"),
-    [({"api_name": "/ask"}, "give choices"), ({"api_name": "/attribute", "task": "match", "method": "cell_occlusion"}, "has no cells")],
+    [({"api_name": "/ask"}, "give choices"), ({"api_name": "/attribute", "task": "match", "method": "cell_grad_cam"}, "reads the layers")],
 )
 def test_what_clip_cannot_do_is_told(clip: Any, settings: dict[str, str], told: str) -> None:
     with pytest.raises(AppError, match=told):

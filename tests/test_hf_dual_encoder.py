@@ -10,8 +10,10 @@ import transformers
 from conftest import GOLDEN
 from hf_models import DUAL_ENCODERS
 from PIL import Image
+from videos import write_video
 
 from clipbert.attribution import attribute
+from clipbert.faithfulness import faithfulness
 from clipbert.predict import Predictor
 from clipbert.retrieval import VideoIndex
 from clipbert.source import source_of
@@ -28,6 +30,12 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def predictor(folder: Path) -> Predictor:
     return Predictor.from_pretrained(f"hf:{folder}", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def oblong(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 x 64: what is not square shows which side is which."""
+    return write_video(tmp_path_factory.mktemp("oblong") / "a.mp4")
 
 
 def frames_of(video: Path, times: torch.Tensor) -> list[Image.Image]:
@@ -87,7 +95,50 @@ def test_shapley_values_of_frames_sum_to_the_clip(predictor: Predictor) -> None:
     torch.testing.assert_close(found.values.sum(dim=1), predictor.clip_match(video, TEXTS[:1])[0], atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("method", "told"), [("cell_grad_cam", "reads the layers of ClipBERT"), ("cell_occlusion", "has no cells of a frame")])
+def test_a_map_of_cells_is_the_loss_of_the_score_when_each_is_covered_in_the_pixels(predictor: Predictor, oblong: Path) -> None:
+    video = predictor.encode(oblong, num_clips=2, num_frames=2)
+    found = attribute(predictor, video, TEXTS[0], task="match", method="cell_occlusion", clips=[1], file=oblong)
+    assert found.cells is not None and found.cells.shape == (1, 7, 7) and "cells of a 7 x 7 grid covered" in found.value_function
+    assert found.grid is not None and found.grid.box(2, 4) == pytest.approx((64 * 4 / 7, 48 * 2 / 7, 64 * 5 / 7, 48 * 3 / 7))
+    pictures = predictor.clip_frames(oblong, video, 1)
+    covered = pictures.clone()
+    covered[:, :, 14:21, 37:46] = pictures.float().mean(dim=(0, 2, 3)).round().to(torch.uint8)[:, None, None]
+    scores = [float(predictor.model.score(predictor.model.encode(frames)[None], TEXTS[:1], "match")) for frames in (pictures, covered)]
+    assert float(found.cells[0, 2, 4]) == pytest.approx(scores[0] - scores[1], abs=1e-4) and scores[0] != pytest.approx(scores[1], abs=1e-3)
+
+
+def test_a_cell_that_alone_makes_the_score_lights_up_at_its_row_and_column(
+    predictor: Predictor, oblong: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direction = predictor.model.text_vectors(TEXTS[:1], "match")[0]
+
+    def seen(frames: torch.Tensor) -> torch.Tensor:
+        return (frames[:, 0, 14:21, 46:54].float().mean(dim=(1, 2)) / 255)[:, None, None, None] * direction
+
+    monkeypatch.setattr(predictor.model, "fingerprint", "of one that sees row 2, column 5 alone")
+    monkeypatch.setattr(predictor.model, "encode", seen)
+    found = attribute(predictor, oblong, TEXTS[0], task="match", method="cell_occlusion", clips=[0])
+    assert found.cells is not None and float(found.cells[0, 2, 5].abs()) > 1e-3
+    assert int((found.cells.abs() > 1e-5).sum()) == 1
+
+
+def test_deleting_covered_cells_leads_from_the_frame_to_its_mean_colour(predictor: Predictor, oblong: Path) -> None:
+    video = predictor.encode(oblong, num_clips=1)
+    found = attribute(predictor, video, TEXTS[0], task="match", method="cell_occlusion", file=oblong)
+    tested = faithfulness(predictor, video, TEXTS[0], found, task="match", file=oblong, steps=2, num_orders=19)
+    mean = predictor.clip_frames(oblong, video, 0)
+    mean = mean.float().mean(dim=(0, 2, 3)).round().to(torch.uint8)[:, None, None].expand_as(mean)
+    whole, nothing = (
+        float(score.sigmoid())
+        for score in (predictor.match(video, TEXTS[:1]), predictor.model.score(predictor.model.encode(mean)[None], TEXTS[:1], "match"))
+    )
+    assert tested.num_units == 49
+    assert tested.deletion.attributed[[0, -1]].tolist() == pytest.approx([whole, nothing], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("method", "told"), [("cell_grad_cam", "reads the layers of ClipBERT"), ("cell_occlusion", "needs the pixels, .* pass file=")]
+)
 def test_what_cannot_be_looked_into_is_said_in_one_line(predictor: Predictor, method: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         attribute(predictor, predictor.encode(VIDEO, num_clips=1), TEXTS[0], task="match", method=method)

@@ -71,6 +71,7 @@ LAYERS = (
     (
         "doctor",
         "clip_score",
+        "covering",
         "attribution_target",
         "attribution_clips",
         "attribution_attention",
@@ -81,7 +82,6 @@ LAYERS = (
         "attribution",
         "attribution_table",
         "faithfulness_curves",
-        "blurring",
         "faithfulness_units",
         "faithfulness",
         "faithfulness_checks",

@@ -125,7 +125,7 @@ class Explained:
             clips, started = None if look.clip is None else [look.clip], time.perf_counter()
             self.maps[self.score, look] = attribute(
                 predictor, self.video, self.score.text, method=look.method, clips=clips, baseline=look.baseline, steps=look.steps,
-                **self.score.settings(),
+                file=self.path, **self.score.settings(),
             )  # fmt: skip
             self.seconds[self.score, look] = time.perf_counter() - started
         return self.maps[self.score, look]
@@ -174,8 +174,7 @@ class Explained:
         from clipbert.attribution import METHODS
 
         known = self.known.setdefault((self.score, METHODS[look.method].level, look.clip, perturbation), {})
-        file = self.path if perturbation == "blur" else None
-        return {"perturbation": perturbation, "file": file, "known": known, **self.score.settings()}
+        return {"perturbation": perturbation, "file": self.path, "known": known, **self.score.settings()}
 
     def tested(self, look: Look) -> "Faithfulness | None":
         """What the last test of a map found."""

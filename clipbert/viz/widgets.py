@@ -227,7 +227,7 @@ class Explorer:
             left_out = attribute(self.predictor, video, text, method="clip_leave_one_out", **asked).clips
             return Explained(attribute(self.predictor, video, text, method=method, **asked), left_out)
         index = clip - 1 if clip else int(result.contribution.argmax())
-        found = attribute(self.predictor, video, text, method=method, clips=[index], **asked)
+        found = attribute(self.predictor, video, text, method=method, clips=[index], file=path, **asked)
         return Explained(found, pixels=self.predictor.clip_frames(path, video, index)[0] if found.level == "cells" else None)
 
     def _progress(self, number: int) -> Progress:
