@@ -101,10 +101,14 @@ def _check_settings(method: str, clips: Sequence[int] | None, baseline: str | No
         raise ValueError(f"steps must be between 1 and 1000, got {steps}.")
 
 
+def methods_for(model: PerClipModel) -> tuple[str, ...]:
+    """Those that can explain a model: all of ClipBERT, otherwise those that read none of its layers."""
+    return tuple(name for name, about in METHODS.items() if isinstance(model, ClipBertPerClip) or about.level == "clips" or about.any_model)
+
+
 def _check_model(model: PerClipModel, method: str) -> None:
-    if not isinstance(model, ClipBertPerClip) and not METHODS[method].any_model:
-        others = ", ".join(name for name, about in METHODS.items() if about.level == "clips" or about.any_model)
-        raise ValueError(f"{method} reads the layers of ClipBERT, and model {model.name} is another; use one of {others}.")
+    if method not in (known := methods_for(model)):
+        raise ValueError(f"{method} reads the layers of ClipBERT, and model {model.name} is another; use one of {', '.join(known)}.")
 
 
 def _check_clips(clips: Sequence[int] | None, num_clips: int) -> tuple[int, ...]:
@@ -124,7 +128,7 @@ def _look_inside(method: str, case: Inside) -> Values:
 def _geometry(level: str, case: Inside, video: EncodedVideo) -> dict[str, Any]:
     """What the values of a level belong to."""
     if level == "tokens":
-        return {"pieces": case.score.tokens()[1]}
+        return {"pieces": case.score.pieces}
     if level == "cells" and video.frame_size is not None:
         return {"grid": case.score.per_clip.cell_grid(video.frame_size, case.features) or frame_grid(video.frame_size)}
     return {}

@@ -12,13 +12,9 @@ STEPS_AT_ONCE = 16
 
 
 def token_ablation(case: Inside) -> Values:
-    input_ids, _ = case.score.tokens()
-    num_tokens = input_ids.shape[1]
-    alone = torch.eye(num_tokens, dtype=torch.bool, device=input_ids.device)[1:-1]  # [CLS] carries the score, [SEP] is no word
-    kept = torch.cat([torch.ones_like(alone[:1]), ~alone]) if len(alone) else torch.ones(1, num_tokens, dtype=torch.bool)
-    words = case.score.word_vectors(input_ids).expand(len(kept), -1, -1)
-    with torch.no_grad():
-        scores = torch.stack([case.score.of_words(clip, words, kept) for clip in case.features])
+    num_pieces = len(case.score.pieces)
+    kept = torch.cat([torch.ones(1, num_pieces, dtype=torch.bool), ~torch.eye(num_pieces, dtype=torch.bool)]).to(case.features.device)
+    scores = torch.stack([case.score.of_pieces(clip, kept) for clip in case.features])
     return Values(scores[:, :1] - scores[:, 1:])
 
 
@@ -56,7 +52,11 @@ def _absent(case: Inside, input_ids: Tensor) -> Tensor:
 
 TOKEN_METHODS: dict[str, tuple[Method, InsideMethod]] = {
     "token_ablation": (
-        Method("tokens", "nats", "L + 1 transformer runs a clip", False, "loss of the clip's score when this word piece is masked"), token_ablation,
+        Method(
+            "tokens", "nats", "L + 1 transformer runs a clip", False,
+            "loss of the clip's score when this word piece is masked; of another model than ClipBERT, when this word is left out", any_model=True,
+        ),
+        token_ablation,
     ),
     "token_integrated_gradients": (
         Method(

@@ -4,7 +4,8 @@ Clips meet only when their logits are pooled, so inside a clip this is the
 function to explain: no other clip, and no way of pooling, has a part in it.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from clipbert.matching import HeadReading
 from clipbert.per_clip import ClipBertPerClip, PerClipModel
 from clipbert.transformer import Shown
 
+WORD = re.compile(r"\S+")
 ROWS_AT_ONCE = 64  # (variant of a clip, text) pairs in one forward pass without gradients
 
 
@@ -82,17 +84,40 @@ class ClipScore:
         input_ids, _ = self.tokens()
         mask = torch.ones(words.shape[:2], dtype=torch.bool, device=words.device) if token_mask is None else token_mask
         ids, features = input_ids.expand(num_rows, -1), repeat(clip, "t h w d -> r 1 t h w d", r=num_rows)
+        index = torch.arange(num_rows, device=words.device)
+
+        def scores(head: str) -> Float[Tensor, "R 1 J"]:
+            own = self.clipbert.model.score(features, ids, mask, index, head, Shown(word_vectors=words))
+            return own / self.clipbert.model.config.head(head).temperature
+
+        return self._of_variants(clip, scores)
+
+    @torch.no_grad()
+    def of_pieces(self, clip: Float[Tensor, "T h w D"], kept: Bool[Tensor, "R L"]) -> Float[Tensor, " R"]:
+        """Of one clip with R variants of the explained text: pieces not kept are masked in ClipBERT, left out of what other models read."""
+        if isinstance(self.per_clip, ClipBertPerClip):
+            ends = torch.ones(len(kept), 1, dtype=torch.bool, device=kept.device)  # [CLS] carries the score, [SEP] is no word
+            words = self.word_vectors(self.tokens()[0]).expand(len(kept), -1, -1)
+            return self.of_words(clip, words, torch.cat([ends, kept, ends], dim=1))
+        texts = [_keeping(self.text, row) for row in kept.tolist()]
+        return self._of_variants(clip, lambda head: self.per_clip.score(clip[None], texts, head).to(clip.device))
+
+    def _of_variants(self, clip: Float[Tensor, "T h w D"], scores: Callable[[str], Float[Tensor, "R 1 J"]]) -> Float[Tensor, " R"]:
+        """From what each head says of R variants of the explained text."""
         parts = []
         for reading in self.readings:
-            index = torch.arange(num_rows, device=words.device)
-            scores = self.clipbert.model.score(features, ids, mask, index, reading.head, Shown(word_vectors=words)) / self._temperature(reading)
-            own = reading.candidate_logits(rearrange(scores, "r 1 j -> 1 r j"))
+            own = reading.candidate_logits(rearrange(scores(reading.head), "r 1 j -> 1 r j"))
             if reading.columns is None:
                 with torch.no_grad():
                     others = self._logits(reading, clip[None], None)
-                own = others.expand(num_rows, -1).index_copy(1, torch.tensor([self.goal.index], device=own.device), own)
+                own = others.expand(len(own), -1).index_copy(1, torch.tensor([self.goal.index], device=own.device), own)
             parts.append(own)
         return self.goal(torch.stack(parts).sum(dim=0))
+
+    @property
+    def pieces(self) -> tuple[str, ...]:
+        """Of the explained text: ClipBERT's word pieces, or the words, for another model."""
+        return self.tokens()[1] if isinstance(self.per_clip, ClipBertPerClip) else tuple(WORD.findall(self.text))
 
     def tokens(self) -> tuple[Int[Tensor, "1 L"], tuple[str, ...]]:
         """The explained text as the model reads it, with [CLS] first and [SEP] last, and its pieces without them."""
@@ -119,8 +144,11 @@ class ClipScore:
     def _logits(self, reading: HeadReading, features: Tensor, cell_mask: Tensor | None) -> Float[Tensor, "R K"]:
         return reading.candidate_logits(self.per_clip.score_cells(features, reading.texts, reading.head, cell_mask))
 
-    def _temperature(self, reading: HeadReading) -> float:
-        return self.clipbert.model.config.head(reading.head).temperature
-
     def _text_index(self, reading: HeadReading) -> int:
         return 0 if reading.columns is not None else self.goal.index
+
+
+def _keeping(text: str, kept: Sequence[bool]) -> str:
+    """The text without the words that are not kept, whatever stands between them."""
+    each = iter(kept)
+    return re.sub(" +", " ", WORD.sub(lambda word: word[0] if next(each) else "", text)).strip(" ")

@@ -156,11 +156,4 @@ def _of_frames(case: Inside) -> Score:
 
 
 def _of_tokens(case: Inside) -> Score:
-    input_ids, _ = case.score.tokens()
-    vectors = case.score.word_vectors(input_ids)
-
-    def score(kept: Bool[Tensor, "C U"]) -> Float[Tensor, " C"]:
-        ends = torch.ones(len(kept), 1, dtype=torch.bool, device=kept.device)  # [CLS] carries the score, [SEP] is no word
-        return case.score.of_words(case.features[0], vectors.expand(len(kept), -1, -1), torch.cat([ends, kept, ends], dim=1))
-
-    return score
+    return lambda kept: case.score.of_pieces(case.features[0], kept)

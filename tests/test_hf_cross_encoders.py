@@ -136,6 +136,26 @@ def test_cell_occlusion_is_the_loss_of_the_score_without_the_cell(
 
 
 @pytest.mark.parametrize("name", ["vilt-match", "blip-match"])
+def test_a_words_value_is_the_loss_of_the_score_of_a_text_without_it(name: str, predictors: dict[str, Predictor], video: Path) -> None:
+    encoded, found = explained(name, "token_ablation", predictors, video)
+    scores = predictors[name].clip_match(encoded, ["what is it?", "is it?", "what it?", "what is"])
+    assert found.pieces == ("what", "is", "it?")
+    torch.testing.assert_close(found.tokens, (scores[:1] - scores[1:]).T, atol=1e-4, rtol=1e-4)
+
+
+def test_the_words_of_a_choice_are_left_out_of_its_own_text_alone(predictors: dict[str, Predictor], video: Path) -> None:
+    """BLIP's answers have a text each; the question is read with the others as it was."""
+    encoded, found = explained("blip-answer", "token_ablation", predictors, video)
+    answer = str(found.target)
+    index = CHOICES.index(answer)
+    logits, changed = (predictors["blip-answer"].candidate_logits(encoded, text, CHOICES)[1].clone() for text in ("what is it?", "is it?"))
+    changed[:, 1 - index] = logits[:, 1 - index]
+    loss = (logits.log_softmax(dim=1) - changed.log_softmax(dim=1))[:, index]
+    assert found.pieces == ("what", "is", "it?", *answer.split())
+    torch.testing.assert_close(found.tokens[:, 0], loss, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["vilt-match", "blip-match"])
 def test_a_cell_that_is_left_out_cannot_be_seen(name: str, predictors: dict[str, Predictor], video: Path) -> None:
     """Of features; what BLIP's other cells saw of it before stays."""
     model, encoded = predictors[name].model, predictors[name].encode(video, num_clips=1)

@@ -122,6 +122,16 @@ def test_a_cell_that_alone_makes_the_score_lights_up_at_its_row_and_column(
     assert int((found.cells.abs() > 1e-5).sum()) == 1
 
 
+def test_a_words_value_is_the_loss_of_the_score_of_a_text_without_it(predictor: Predictor) -> None:
+    video = predictor.encode(VIDEO, num_clips=2)
+    found = attribute(predictor, video, TEXTS[0], task="match", method="token_ablation")
+    scores = predictor.clip_match(video, [TEXTS[0], "red car", "a car", "a red"])
+    assert found.pieces == ("a", "red", "car") and found.tokens is not None
+    torch.testing.assert_close(found.tokens, (scores[:1] - scores[1:]).T, atol=1e-4, rtol=1e-4)
+    tested = faithfulness(predictor, video, TEXTS[0], found, task="match", clip=0, num_orders=19)
+    assert float(tested.deletion.attributed[0]) == pytest.approx(float(scores[0, 0].sigmoid()), abs=1e-5)
+
+
 def test_deleting_covered_cells_leads_from_the_frame_to_its_mean_colour(predictor: Predictor, oblong: Path) -> None:
     video = predictor.encode(oblong, num_clips=1)
     found = attribute(predictor, video, TEXTS[0], task="match", method="cell_occlusion", file=oblong)

@@ -12,6 +12,7 @@ from app.shared import Shared, Updates
 from app.state import Session
 
 if TYPE_CHECKING:
+    from clipbert.per_clip import PerClipModel
     from clipbert.types import Attribution
     from clipbert.viz.figures import Chart
 
@@ -66,9 +67,10 @@ class ComparePanel:
         pixels = predictor.pictures(source_of(shown.path, None), shown.clips[look.clip])[place.frame]
         return cell_comparison(first, other.map(their_predictor, other_look), pixels, frame=place.frame)
 
-    def offered(self) -> Updates:
-        """The methods to choose from."""
-        return {self.method: gr.Dropdown(choices=method_choices(CELLS))}
+    def offered(self, model: "PerClipModel") -> Updates:
+        """The methods to choose from, and the first of them where the model does not know the one that is chosen here from the start."""
+        choices = method_choices(CELLS, model)
+        return {self.method: gr.Dropdown(choices=choices) if OTHER in choices else gr.Dropdown(choices=choices, value=choices[0][1])}
 
     def cleared(self) -> Updates:
         return self.picture.clear()

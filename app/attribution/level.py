@@ -14,6 +14,7 @@ from app.pictures import save_buttons
 from app.shared import Shared, Updates
 
 if TYPE_CHECKING:
+    from clipbert.per_clip import PerClipModel
     from clipbert.types import Attribution
 
 UNIT_NAMES = {CLIPS: "clip", FRAMES: "frame", CELLS: "cell", TOKENS: "word"}
@@ -58,9 +59,9 @@ class Level:
             self.table = gr.HTML(elem_id=f"attribution-{self.level}-table", elem_classes="scrolls")
         self.outputs.append(self.table)
 
-    def offered(self) -> Updates:
+    def offered(self, model: "PerClipModel") -> Updates:
         """The methods to choose from."""
-        return {self.method: gr.Dropdown(choices=method_choices(self.level))}
+        return {self.method: gr.Dropdown(choices=method_choices(self.level, model))}
 
     def wire_settings(self, shared: Shared, notice: gr.HTML) -> None:
         """Show a baseline and steps where the method has them."""

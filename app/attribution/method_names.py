@@ -1,6 +1,10 @@
 """The package's attribution methods in plain words: what a chooser lists, and what stands under it."""
 
 import html
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clipbert.per_clip import PerClipModel
 
 SPELLED = {
     "clip_shapley": "Shapley value", "frame_shapley": "Shapley value", "cell_grad_cam": "Grad-CAM",
@@ -14,11 +18,11 @@ UNITS = {
 }
 
 
-def method_choices(level: str) -> list[tuple[str, str]]:
-    """(label, name) of a level's methods."""
-    from clipbert.attribution import METHODS
+def method_choices(level: str, model: "PerClipModel") -> list[tuple[str, str]]:
+    """(label, name) of a level's methods that can explain the model."""
+    from clipbert.attribution import METHODS, methods_for
 
-    return [(method_label(name), name) for name, method in METHODS.items() if method.level == level]
+    return [(method_label(name), name) for name in methods_for(model) if METHODS[name].level == level]
 
 
 def method_label(name: str) -> str:

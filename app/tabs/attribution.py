@@ -116,8 +116,9 @@ class _Explaining:
         return answers | self.offered() | self.inside.cleared() | self.show(session, shown, how, sorted_how)
 
     def offered(self) -> Updates:
-        """The methods of each level."""
-        return {part: update for each in self.offering for part, update in each.offered().items()}
+        """The methods of each level, of those that can explain the model."""
+        model = self.shared.engine.predictor().model
+        return {part: update for each in self.offering for part, update in each.offered(model).items()}
 
     def known_answers(self, session: Session, question: str) -> tuple[str, ...]:
         """What is right, where an example is asked its own question."""
