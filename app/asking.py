@@ -32,8 +32,7 @@ class Question:
     @classmethod
     def written(cls, mode: str, text: str | None, listed: str | None) -> "Question":
         """Of what stands in the page's boxes, where `listed` has a text on each line."""
-        lines = [] if mode == OPEN else [line.strip() for line in (listed or "").splitlines()]
-        return cls(mode, text or "", tuple(line for line in lines if line))
+        return cls(mode, text or "", () if mode == OPEN else tuple(one_a_line(listed)))
 
     def answer(self, predictor: "Predictor", video: "EncodedVideo", aggregation: str, seed: int) -> "Prediction":
         """The prediction; where every clip's logits are known it runs no model.  Raises ValueError like Predictor's methods."""
@@ -142,3 +141,8 @@ def embedded(image: Image.Image, image_size: int) -> Picture:
     from clipbert.viz.strip import data_url
 
     return Picture(data_url(image), image.width / image_size, image.height / image_size)
+
+
+def one_a_line(text: str | None) -> list[str]:
+    """The texts of a box that has one on each line."""
+    return [line.strip() for line in (text or "").splitlines() if line.strip()]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from app.asking import one_a_line
 from app.links import shown_name
 from app.pictures import Picture
 from app.settings import sampling
@@ -37,7 +38,7 @@ def model_panel(shared: Shared, question: gr.Textbox, listed: gr.Textbox) -> Non
         require_text(text, "question")
         session.stop.clear()
         wanted, video = sampling(settings), session.current_video()
-        answers = [line.strip() for line in (choices or "").splitlines() if line.strip()] or None
+        answers = one_a_line(choices) or None
         yield {said: '<p class="soft" role="status">loading the other model …</p>', votes: "", **curves.clear()}
         own = shared.engine.predictor()
         done: dict[str, Sweep] = {}

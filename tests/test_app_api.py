@@ -21,6 +21,15 @@ def test_ask_equals_the_package(client: Any) -> None:
     assert [clip["contribution"] for clip in found["clips"]] == pytest.approx(prediction.contribution.tolist(), abs=1e-5)
 
 
+def test_multiple_choice_asks_among_the_answers_that_are_listed(client: Any) -> None:
+    found = client.predict(handle_file(VIDEO), "what colour?", "red\nblue", 2, api_name="/multiple_choice")
+    predictor = make_predictor()
+    expected = predictor.answer(predictor.encode(VIDEO, num_clips=2), "what colour?", choices=["red", "blue"], aggregation="lse")
+    assert found["candidates"] == ["red", "blue"] and found["scores"] == pytest.approx(expected.scores.tolist(), abs=1e-5)
+    rows = client.predict(handle_file(VIDEO), "what colour?", choices="red\nblue", api_name="/sweep")["rows"]
+    assert {row["answer"] for row in rows} <= {"red", "blue"}
+
+
 def test_sample_names_source_frames(client: Any) -> None:
     found = client.predict(handle_file(VIDEO), num_clips=2, policy="centered", api_name="/sample")
     assert len(found["clips"]) == 2 and all(len(clip["frames"]) == 2 for clip in found["clips"])
@@ -48,7 +57,7 @@ def test_a_file_of_the_server_cannot_be_asked_about(client: Any) -> None:
 
 def test_only_the_documented_endpoints_are_public(client: Any) -> None:
     described = client.view_api(return_format="dict")["named_endpoints"]
-    assert {"/ask", "/sample", "/sweep"} <= set(described)
+    assert {"/ask", "/multiple_choice", "/sample", "/sweep"} <= set(described)
     assert all("private" not in name for name in described)
     names = [parameter["parameter_name"] for parameter in described["/ask"]["parameters"]]
     assert names == ["video", "question", "num_clips", "num_frames", "policy", "aggregation", "seed"]

@@ -50,7 +50,7 @@ def test_without_the_switch_there_is_no_mcp_server(app_url: str) -> None:
 
 def test_the_endpoints_and_nothing_else_are_tools(served: str) -> None:
     tools = in_session(served, lambda session: session.list_tools()).tools
-    assert {tool.name for tool in tools} == {"ask", "sample", "sweep", "attribute", "faithfulness", "retrieve", "cost", "tables"}
+    assert {tool.name for tool in tools} == {"ask", "multiple_choice", "sample", "sweep", "attribute", "faithfulness", "retrieve", "cost", "tables"}
     assert all(tool.description for tool in tools)
 
 

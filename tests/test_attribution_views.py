@@ -6,15 +6,18 @@ import re
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hf_models import write_clip
 from PIL import Image
+from test_predict import make_predictor
 
 from app.attribution.cell_views import Canvas, cell_rows, cells_of, overlay_html
 from app.attribution.checks_panel import agreement_rows, rationale_rows, tables_html
-from app.attribution.explained import Look, Standing
+from app.attribution.explained import LEVELS, Look, Standing
 from app.attribution.faithfulness_panel import areas_html
 from app.attribution.heads_view import _readable, heads_html
 from app.attribution.lines import completeness_html, conclusion_html, padding_html, standing_html, verdict_html
@@ -27,6 +30,7 @@ from clipbert.cell_grid import CellGrid
 from clipbert.checkup import Agreement, Checkup
 from clipbert.faithfulness_checks import SignViolations
 from clipbert.faithfulness_curves import measure
+from clipbert.predict import Predictor
 from clipbert.types import Attribution
 
 WIDE = CellGrid((100, 200), (96, 192), 64.0, (3, 3))  # rows 0 and 1 show the frame (1 in part), row 2 padding alone
@@ -206,8 +210,14 @@ def test_a_told_computation_is_a_line_of_its_progress_and_its_result() -> None:
     ]
 
 
+def test_of_another_model_than_clipbert_each_level_offers_what_reads_no_layers(tmp_path: Path) -> None:
+    other = Predictor.from_pretrained(f"hf:{write_clip(tmp_path)}", device="cpu").model
+    assert [method_choices(level, other)[0][1] for level in LEVELS] == ["clip_shapley", "frame_shapley", "cell_occlusion", "token_ablation"]
+    assert [name for _, name in method_choices("cells", other)] == ["cell_occlusion"]
+
+
 def test_every_method_of_the_package_can_be_chosen_at_its_level() -> None:
-    listed = [name for level in ("clips", "frames", "cells", "tokens") for _, name in method_choices(level)]
+    listed = [name for level in LEVELS for _, name in method_choices(level, make_predictor().model)]
     assert sorted(listed) == sorted(METHODS)
     assert method_label("cell_attention").endswith("(not an explanation)") and is_signed("cell_occlusion") and not is_signed("cell_rollout")
     assert "transformer run" in about_html("cell_rollout") and "<abbr" in about_html("cell_rollout")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from app.asking import one_a_line
 from app.model_panel import model_panel
 from app.pictures import Picture
 from app.scoring import ACCURACY, RECALL, STREAMS, SYNTHETIC_VIDEOS, Scores, synthetic_set, uploaded_set
@@ -80,7 +81,7 @@ class _Swept:
         require_text(text, "question")
         session.stop.clear()
         wanted, video = sampling(settings), session.current_video()
-        for sweep in sweep_stream(self.shared.engine.predictor(), video, text, _answers(choices), wanted, sizes_with(wanted.num_clips)):
+        for sweep in sweep_stream(self.shared.engine.predictor(), video, text, one_a_line(choices) or None, wanted, sizes_with(wanted.num_clips)):
             if session.video != video:
                 return
             updates = self.show(session, sweep, wanted.num_clips, wanted.aggregation)
@@ -175,7 +176,7 @@ def _policies(shared: Shared, question: gr.Textbox, listed: gr.Textbox) -> None:
         session.stop.clear()
         given, video, predictor, done = sampling(settings), session.current_video(), shared.engine.predictor(), dict[str, Sweep]()
         for name in names:
-            for sweep in sweep_stream(predictor, video, text, _answers(choices), replace(given, policy=name), SIZES):
+            for sweep in sweep_stream(predictor, video, text, one_a_line(choices) or None, replace(given, policy=name), SIZES):
                 if session.video != video:
                     return
                 done[name] = sweep
@@ -194,10 +195,6 @@ def panels_of(done: dict[str, Sweep]) -> "Chart":
 
     model = next(iter(done.values())).model
     return ntest_panels({name: sweep.rows() for name, sweep in done.items()}, model=model, spent={name: sweep.spent for name, sweep in done.items()})
-
-
-def _answers(choices: str) -> list[str] | None:
-    return [line.strip() for line in (choices or "").splitlines() if line.strip()] or None
 
 
 def _when_it_matters(shared: Shared) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from app.asking import one_a_line
 from app.gallery import Gallery, gallery_of
 from app.pictures import Picture, save_buttons
 from app.preview import preview
@@ -170,7 +171,7 @@ class _Results:
         return {self.state: notices, self.saving: gr.Column(visible=True), **self.picture.show(session, chart)}
 
     def captions(self, session: Session, text: str, clips: int, chosen: "SamplingConfig") -> Updates:
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        lines = one_a_line(text)
         require_text("".join(lines), "caption")
         video, predictor = session.current_video(), self.shared.engine.predictor()
         encoded = predictor.encode(video, num_clips=clips, num_frames=chosen.num_frames, fps=chosen.fps, policy=chosen.policy, seed=chosen.seed)
