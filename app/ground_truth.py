@@ -7,15 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from app.gallery import Gallery, poster
+from app.gallery import Gallery
 from clipbert.data.examples import read_examples
 from clipbert.data.story_video import write_video
 from clipbert.data.synthetic import make_story, rows
-from clipbert.metrics import median_rank, ranks, recall_at, retrieval_metrics
+from clipbert.metrics import ranks, retrieval_metrics
 from clipbert.predict import Predictor
 
 SYNTHETIC_SEED, SYNTHETIC_SPLIT = 7, "test"
-HARD_RANK, SHORT_SECONDS = 10, 3
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def judged(gallery: Gallery, pairs: Pairs, scores: Tensor) -> tuple[dict[str, fl
     Raises ValueError where a caption's video is not among them.
     """
     assert gallery.index is not None
-    videos, relevant = list(gallery.index.entries), _relevant(gallery, pairs, scores)
+    videos, relevant = list(gallery.index.entries), relevant_videos(gallery, pairs, scores)
     right, places, queries = relevant.int().argmax(dim=1), ranks(scores, relevant), []
     for m, (caption, path) in enumerate(pairs.captions):
         first = int(scores[m].argmax())
@@ -103,39 +102,7 @@ def judged(gallery: Gallery, pairs: Pairs, scores: Tensor) -> tuple[dict[str, fl
     return retrieval_metrics(scores, right), sorted(queries, key=lambda query: -query.rank)
 
 
-@dataclass(frozen=True)
-class Slice:
-    """Some of the captions, and how often their videos are found."""
-
-    name: str
-    num_captions: int
-    recall_at_1: float
-    recall_at_10: float
-    median_rank: float
-
-
-def sliced(gallery: Gallery, pairs: Pairs, scores: Tensor) -> list[Slice]:
-    """The slices that hold a caption: hard ones, and those of videos of a kind.  Each is ranked among all videos."""
-    assert gallery.index is not None
-    relevant = _relevant(gallery, pairs, scores)
-    places = ranks(scores, relevant)
-    found = [gallery.index.entries[str(path)].video for _, path in pairs.captions]
-    upright = {str(path): poster(path).is_portrait for _, path in pairs.captions}
-    members = {
-        f"rank above {HARD_RANK}": [place > HARD_RANK for place in places],
-        "portrait": [upright[str(path)] for _, path in pairs.captions],
-        f"shorter than {SHORT_SECONDS} s": [video.duration < SHORT_SECONDS for video in found],
-        "readable only in part": [video.partial for video in found],
-    }
-    slices = []
-    for name, inside in members.items():
-        if any(inside):
-            part = scores[inside], relevant[inside]
-            slices.append(Slice(name, sum(inside), recall_at(*part, 1), recall_at(*part, 10), median_rank(*part)))
-    return slices
-
-
-def _relevant(gallery: Gallery, pairs: Pairs, scores: Tensor) -> Tensor:
+def relevant_videos(gallery: Gallery, pairs: Pairs, scores: Tensor) -> Tensor:
     """bool[M, videos done]: whether a video, of those scored so far, is the caption's own.  Raises ValueError where that is not among them."""
     assert gallery.index is not None
     videos = list(gallery.index.entries)[: scores.shape[1]]

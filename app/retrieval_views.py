@@ -13,7 +13,8 @@ from app.views import bar_row
 from clipbert.viz.style import clock, time_range
 
 if TYPE_CHECKING:
-    from app.ground_truth import Query, Slice
+    from app.ground_truth import Query
+    from app.slices import Slice
     from clipbert.predict import Predictor
     from clipbert.retrieval import Hit, Ranking
 
@@ -139,8 +140,9 @@ def metrics_html(metrics: dict[str, float], num_texts: int, num_videos: int, mod
 def slices_html(slices: "Sequence[Slice]", num_captions: int) -> str:
     """How often videos are found within each slice of the captions."""
     rows = "".join(
-        f"<tr><th scope=row>{part.name}</th><td class=number>{part.num_captions}</td><td class=number>{100 * part.recall_at_1:.1f} %</td>"
-        f"<td class=number>{100 * part.recall_at_10:.1f} %</td><td class=number>{part.median_rank:g}</td></tr>"
+        f"<tr><th scope=row>{html.escape(part.name)}</th><td class=number>{part.num_captions}</td>"
+        + "".join(f"<td class=number>{told}</td>" for told in _told(part))
+        + "</tr>"
         for part in slices
     )
     if not rows:
@@ -148,6 +150,12 @@ def slices_html(slices: "Sequence[Slice]", num_captions: int) -> str:
     about = f"Text to video within slices of the {_count(num_captions, 'caption')}, each ranked among all videos"
     head = "<tr><th></th><th scope=col>captions</th><th scope=col>R@1</th><th scope=col>R@10</th><th scope=col>median rank</th></tr>"
     return f'<div class="wide"><table class="paper" id="retrieve-slices"><caption>{about}</caption>{head}{rows}</table></div>'
+
+
+def _told(part: "Slice") -> tuple[str, str, str]:
+    if not part.num_captions:
+        return "–", "–", "–"
+    return f"{100 * part.recall_at_1:.1f} %", f"{100 * part.recall_at_10:.1f} %", f"{part.median_rank:g}"
 
 
 def why_html(query: "Query", hits: "Sequence[Hit]", first_captions: Sequence[str]) -> str:

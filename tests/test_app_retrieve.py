@@ -17,8 +17,9 @@ from test_predict import make_predictor
 from videos import write_video
 
 from app.gallery import PREVIEW_FRAMES, PREVIEW_SIZE, Gallery, names_of, poster
-from app.ground_truth import Pairs, judged, read_pairs, score_all, sliced, synthetic_pairs
+from app.ground_truth import Pairs, judged, read_pairs, score_all, synthetic_pairs
 from app.retrieval_views import captions_html, clips_strip, cost_html, gallery_html, indexing_html, percent, ranking_html, slices_html, why_html
+from app.slices import MOST_SLICES, Choice, Slice, measured_table, sliced, with_choice
 from app.state import Session
 from app.tabs.retrieve import estimate
 from clipbert.config import SamplingConfig
@@ -153,11 +154,44 @@ def test_ranks_put_the_worst_first_and_name_what_stood_first(gallery: Gallery) -
 def test_slices_rank_their_captions_among_all_videos(gallery: Gallery) -> None:
     paths = list(indexed(gallery).names)
     scores = torch.tensor([[3.0, 1.0, 2.0], [3.0, 1.0, 2.0]])
-    found = {part.name: part for part in sliced(gallery, Pairs((("right", paths[0]), ("wrong", paths[1]))), scores)}
+    table = measured_table(gallery, Pairs((("right", paths[0]), ("wrong", paths[1]))), scores)
+    found = {part.name: part for part in sliced(table)}
     assert set(found) == {"shorter than 3 s"}  # v0 and v1 last 0.8 and 1.2 s, lie on their side, and stand at ranks 1 and 3
     short = found["shorter than 3 s"]
     assert (short.num_captions, short.recall_at_1, short.recall_at_10, short.median_rank) == (2, 0.5, 1.0, 2.0)
     assert "50.0 %" in slices_html([short], 2) and slices_html([], 2) == ""
+
+
+def test_a_named_slice_holds_the_captions_for_which_all_of_it_holds(gallery: Gallery) -> None:
+    paths = list(indexed(gallery).names)
+    table = measured_table(gallery, Pairs((("a cat", paths[0]), ("a Cat sits", paths[1]), ("a dog", paths[1]))), torch.tensor([[3.0, 1.0, 2.0]] * 3))
+    choices = (Choice("cats", "cat"), Choice("lost cats", "cat", above_rank=2), Choice("brief", below_seconds=1), Choice("none", "bird"))
+    found = {part.name: part for part in sliced(table, choices)}
+    assert [found[choice.name].num_captions for choice in choices] == [2, 1, 1, 0]
+    assert (found["cats"].recall_at_1, found["lost cats"].median_rank) == (0.5, 3.0)
+    assert "<td class=number>–</td>" in slices_html([found["none"]], 3) and "&lt;i&gt;" in slices_html([Slice("<i>", 0, 0.0, 0.0, 0.0)], 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"name": " ", "word": "a"}, "needs a name"),
+        ({"name": "x" * 99, "word": "a"}, "at most 60"),
+        ({"name": "all"}, "would hold every caption"),
+        ({"name": "a", "below_seconds": 0}, "a length above 0 s"),
+    ],
+)
+def test_a_slice_without_a_name_or_a_choice_is_refused(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Choice(**given)
+
+
+def test_a_slice_of_a_name_that_is_taken_replaces_the_one_before() -> None:
+    assert with_choice((Choice("a", "cat"), Choice("b", "dog")), Choice("a", "bird")) == (Choice("b", "dog"), Choice("a", "bird"))
+    with pytest.raises(ValueError, match="always shown"):
+        with_choice((), Choice("portrait", "cat"))
+    with pytest.raises(ValueError, match="which is the most"):
+        with_choice([Choice(f"{n}", "cat") for n in range(MOST_SLICES)], Choice("new", "cat"))
 
 
 def test_what_a_search_costs_follows_the_heads_of_the_match(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,6 +283,14 @@ def test_synthetic_captions_give_recall_and_a_row_a_caption(page: Any) -> None:
     page.wait_for_selector("#retrieve-metrics table", timeout=60_000)
     assert "R@10" in page.inner_text("#retrieve-metrics") and "4 captions" in page.inner_text("#retrieve-metrics")
     page.wait_for_selector("#retrieve-ranks .js-plotly-plot")
+    page.click("#slice-form > button")
+    page.fill("#slice-name input, #slice-name textarea", "mine")
+    page.fill("#slice-word input, #slice-word textarea", "a")
+    page.click("#slice-save")
+    page.wait_for_selector("#retrieve-slices th:has-text('mine')")
+    with page.expect_download() as table:
+        page.click("#retrieve-slices-csv")
+    assert "mine,4," in table.value.path().read_text()
     page.wait_for_selector("#retrieve-queries [data-testid='cell-0-1']")
     assert page.locator("#retrieve-why").count() == 0 or not page.locator("#retrieve-why").is_visible()
     page.click("#retrieve-queries [data-testid='cell-0-1']")

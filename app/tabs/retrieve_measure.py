@@ -13,9 +13,10 @@ import gradio as gr
 from app.gallery import gallery_of
 from app.pictures import Picture, save_buttons
 from app.preview import preview
-from app.retrieval_views import gallery_html, indexing_html, metrics_html, slices_html, why_html
+from app.retrieval_views import gallery_html, indexing_html, metrics_html, why_html
 from app.settings import sampling
 from app.shared import Shared, Updates, notice_html
+from app.slice_panel import SlicePanel
 from app.state import Session
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class _Measured:
     def __init__(self, shared: Shared, state: gr.HTML, notice: gr.HTML) -> None:
         self.shared, self.state = shared, state
         self.table = gr.HTML(elem_id="retrieve-metrics")
+        self.slices = SlicePanel(shared, notice)
         self.picture = Picture(shared, "retrieve-ranks", notice)
         self.queries = gr.Dataframe(
             headers=list(COLUMNS), interactive=False, visible=False, wrap=True, max_height=400, elem_id="retrieve-queries",
@@ -103,7 +105,7 @@ class _Measured:
         self.why = _Why(shared, notice)
         with gr.Column(visible=False) as self.saving:
             save_buttons(shared, "retrieve-measured", notice, {"csv": _write_csv, "json": _write_json})
-        self.outputs = [state, self.table, self.queries, self.saving, *self.why.outputs, *self.picture.outputs]
+        self.outputs = [state, self.table, *self.slices.outputs, self.queries, self.saving, *self.why.outputs, *self.picture.outputs]
         shared.on(self.queries.select, self.why.show, outputs=self.why.outputs, notice=notice, concurrency_id="model")
 
     def run(self, session: Session, pairs: "Pairs", clips: int, settings: tuple[Any, ...]) -> Iterator[Updates]:
@@ -127,7 +129,8 @@ class _Measured:
                 yield self.show(session, pairs, scores)
 
     def show(self, session: Session, pairs: "Pairs", scores: "Tensor") -> Updates:
-        from app.ground_truth import judged, sliced
+        from app.ground_truth import judged
+        from app.slices import measured_table
         from clipbert.viz.figures import rank_histogram
 
         gallery = gallery_of(session)
@@ -139,11 +142,10 @@ class _Measured:
         left = notice_html(f"{pairs.left_out} captions name videos that are not in the gallery; they are not counted.", "note")
         values = [[row.rank, row.caption, row.video, round(row.score, 3), row.first, round(row.first_score, 3)] for row in rows]
         chart = rank_histogram([row.rank for row in rows], num_videos=total, model=model)
-        slices = slices_html(sliced(gallery, pairs, scores), len(rows))
         return {
-            self.state: left if pairs.left_out else "", self.table: metrics_html(metrics, len(rows), total, model) + slices,
+            self.state: left if pairs.left_out else "", self.table: metrics_html(metrics, len(rows), total, model),
+            **self.slices.show(session, measured_table(gallery, pairs, scores)), **self.picture.show(session, chart),
             self.saving: gr.Column(visible=True), self.queries: gr.Dataframe(value=values, visible=True), **self.why.clear(),
-            **self.picture.show(session, chart),
         }  # fmt: skip
 
 
