@@ -34,6 +34,7 @@ from app.shared import Shared
 from app.state import Sessions
 from app.tabs import tabs
 from app.theme import banner_html, theme
+from app.tour import tour_buttons
 from clipbert.sampling_config import SamplingConfig
 from clipbert.viz import clip_timeline
 
@@ -68,6 +69,7 @@ def build_app(
     with app:
         shared.page = app
         gr.Markdown(INTRO, elem_id="title")
+        tour_buttons()
         gr.HTML(help_html(tabs()), elem_id="help", apply_default_css=False)
         banner = gr.HTML(banner_html(*engine.banner()), elem_id="banner")
         with gr.Row(equal_height=False):

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from app_fixtures import fresh_page
 
+from app.tour import STEPS
+
 
 @pytest.fixture
 def slow(app_predictor: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -45,6 +47,28 @@ def test_the_help_is_a_button_too_and_a_question_mark_can_be_typed(kept: Any) ->
     assert help_is_open(kept)
     kept.click("#help-sheet form button")
     assert not help_is_open(kept)
+
+
+def test_the_tour_marks_five_places_and_esc_ends_it(kept: Any) -> None:
+    kept.click("#open-tour")
+    for number, (tab, place, title, _) in enumerate(STEPS, 1):
+        kept.wait_for_selector(f"{place}.tour-at")
+        assert (kept.inner_text("#tour-title"), kept.inner_text("#tour-count")) == (title, f"{number} of 5")
+        assert kept.get_attribute(f"#tab-{tab}-button", "aria-selected") == "true" and kept.locator(".tour-at").count() == 1
+        if number < len(STEPS):
+            kept.click("#tour-next")
+    kept.keyboard.press("Escape")
+    assert not kept.is_visible("#tour") and not kept.locator(".tour-at").count() and kept.evaluate("document.activeElement.id") == "open-tour"
+    kept.click("#tab-ask-button")
+
+
+def test_presenting_enlarges_the_page_and_hides_its_settings_until_pressed_again(kept: Any) -> None:
+    size = "document.querySelector('#answer .big').getBoundingClientRect().height"
+    before = kept.evaluate(size)
+    kept.click("#present")
+    assert kept.evaluate(size) > 1.2 * before and not kept.is_visible("#settings") and kept.get_attribute("#present", "aria-pressed") == "true"
+    kept.click("#present")
+    assert kept.evaluate(size) == before and kept.is_visible("#settings")
 
 
 def test_esc_stops_the_model_and_with_the_help_open_only_closes_it(page: Any, slow: None) -> None:
