@@ -60,10 +60,10 @@ class Picture:
         save(session.kept[self.name], path)
 
 
-def save_buttons(shared: Shared, name: str, notice: gr.HTML, writers: Mapping[str, Writer]) -> None:
+def save_buttons(shared: Shared, name: str, notice: gr.HTML, writers: Mapping[str, Writer], *, label: str = "Save as") -> None:
     """A row of buttons, one a suffix; a click writes that file and hands it to the browser.  A writer is quick and runs no model."""
     with gr.Row(elem_classes="save"):
-        gr.HTML("<span class=soft>Save as</span>")
+        gr.HTML(f"<span class=soft>{label}</span>")
         buttons = {suffix: gr.Button(suffix.upper(), size="sm", min_width=56, scale=0, elem_id=f"{name}-{suffix}") for suffix in writers}
         file = gr.DownloadButton(visible="hidden", elem_id=f"{name}-file")
     for suffix, button in buttons.items():
