@@ -69,7 +69,7 @@ def build_app(
     with app:
         shared.page = app
         gr.Markdown(INTRO, elem_id="title")
-        tour_buttons()
+        tour_buttons(tabs())
         gr.HTML(help_html(tabs()), elem_id="help", apply_default_css=False)
         banner = gr.HTML(banner_html(*engine.banner()), elem_id="banner")
         with gr.Row(equal_height=False):

@@ -1,5 +1,9 @@
 const part = (name) => element.querySelector(`#${name}`), steps = JSON.parse(part("tour").dataset.steps);
 let at = 0, marked = null;
+const open = ({ tab, label }) => {
+  const folded = () => [...document.querySelectorAll("#tabs .overflow-dropdown button")].find((button) => button.textContent.trim() === label);
+  (document.querySelector(`#tab-${tab}-button`) ?? folded())?.click();  // a narrow page folds most tabs into a menu
+};
 const mark = (selector, tries) => {  // a tab that opens draws what it holds a little later
   if (part("tour").hidden || steps[at].at !== selector) return;
   const found = document.querySelector(selector);
@@ -17,7 +21,7 @@ const show = (step) => {
   part("tour-count").textContent = `${at + 1} of ${steps.length}`;
   part("tour-back").disabled = at === 0;
   part("tour-next").textContent = at === steps.length - 1 ? "Done" : "Next";
-  document.querySelector(`#tab-${steps[at].tab}-button`)?.click();
+  open(steps[at]);
   mark(steps[at].at, 50);
 };
 const close = () => {

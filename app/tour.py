@@ -2,7 +2,9 @@
 
 import html
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
 import gradio as gr
 
@@ -31,13 +33,15 @@ STEPS = (  # tab, what is marked, title, text
 )  # fmt: skip
 
 
-def tour_buttons() -> gr.HTML:
+def tour_buttons(tabs: Iterable[ModuleType]) -> gr.HTML:
     """The buttons and the card of the tour, which tour.js moves."""
-    return gr.HTML(tour_html(), elem_id="tours", js_on_load=(Path(__file__).parent / "tour.js").read_text(encoding="utf-8"), apply_default_css=False)
+    script = (Path(__file__).parent / "tour.js").read_text(encoding="utf-8")
+    return gr.HTML(tour_html(tabs), elem_id="tours", js_on_load=script, apply_default_css=False)
 
 
-def tour_html() -> str:
-    steps = [dict(zip(("tab", "at", "title", "text"), step, strict=True)) for step in STEPS]
+def tour_html(tabs: Iterable[ModuleType]) -> str:
+    labels = {tab.__name__.rsplit(".", 1)[-1]: tab.TITLE for tab in tabs}
+    steps = [{"tab": tab, "label": labels[tab], "at": at, "title": title, "text": text} for tab, at, title, text in STEPS]
     return (
         '<button type="button" id="open-tour">Tour</button><button type="button" id="present" aria-pressed="false">Present</button>'
         f'<section id="tour" role="region" aria-labelledby="tour-title" hidden data-steps="{html.escape(json.dumps(steps))}">'

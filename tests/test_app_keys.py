@@ -62,6 +62,19 @@ def test_the_tour_marks_five_places_and_esc_ends_it(kept: Any) -> None:
     kept.click("#tab-ask-button")
 
 
+def test_on_a_phone_the_tour_opens_tabs_that_lie_in_the_menu(kept: Any) -> None:
+    kept.set_viewport_size({"width": 390, "height": 844})
+    kept.wait_for_selector("#tab-ntest-button", state="detached")
+    kept.click("#open-tour")
+    for _ in STEPS[1:]:
+        kept.click("#tour-next")
+    kept.wait_for_selector("#sweep-question.tour-at")
+    assert kept.evaluate("document.documentElement.scrollWidth") <= 390
+    kept.click("#tour-next")
+    kept.set_viewport_size({"width": 1280, "height": 1000})
+    kept.click("#tab-ask-button")
+
+
 def test_presenting_enlarges_the_page_and_hides_its_settings_until_pressed_again(kept: Any) -> None:
     size = "document.querySelector('#answer .big').getBoundingClientRect().height"
     before = kept.evaluate(size)
