@@ -8,17 +8,19 @@ as in detectron2.  `Recipe` switches each of our changes on by itself.
 """
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clipbert.backbone import GridBackbone
 from clipbert.model import ClipBertForSequenceClassification
-from clipbert.resnet import FrozenBatchNorm
+from clipbert.resnet import ConvNorm
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Inference:
         frames = rearrange(pixels, "n t c h w -> (n t) c h w")
         if recipe.channels_last:
             frames = frames.contiguous(memory_format=torch.channels_last)
-        return rearrange(self.cnn(recipe)(frames), "(n t) h w d -> n t h w d", n=len(pixels))
+        return grid_of(self.cnn(recipe), frames, len(pixels))
 
     def pooled(self, tokens: Tensor, mask: Tensor, recipe: Recipe) -> Tensor:
         fusion: Any = self.model.clipbert.fusion
@@ -93,19 +95,38 @@ class Inference:
         return fusion.pool(last(tokens, mask, slice(0, 1)) if recipe.cls_only else tokens)
 
 
+def grid_of(backbone: GridBackbone, frames: Tensor, num_clips: int) -> Tensor:
+    """Features float[N, T, h, w, D] in the memory layout that the frames have."""
+    return rearrange(backbone.grid_encoder(backbone.cnn(frames)), "(n t) d h w -> n t h w d", n=num_clips)
+
+
+@contextmanager
+def norms_apart(module: nn.Module) -> Iterator[None]:
+    """Within it, frozen BatchNorm follows its convolution as a step of its own."""
+    convolutions = [m for m in module.modules() if isinstance(m, ConvNorm)]
+    for convolution in convolutions:
+        convolution.forward = convolution.apart
+    try:
+        yield
+    finally:
+        for convolution in convolutions:
+            del convolution.forward
+
+
 def _with_fused_norms(cnn: GridBackbone) -> GridBackbone:
     """A copy whose frozen BatchNorms are one kernel each, as detectron2's are where no gradient is wanted."""
     copied = copy.deepcopy(cnn).eval().requires_grad_(False)
     for module in copied.modules():
-        if isinstance(module, FrozenBatchNorm):
-            module.forward = _FusedNorm(module)
+        if isinstance(module, ConvNorm):
+            module.forward = _ConvThenFusedNorm(module)
     return copied
 
 
-class _FusedNorm:
-    def __init__(self, norm: FrozenBatchNorm) -> None:
-        self.norm = norm
+class _ConvThenFusedNorm:
+    def __init__(self, convolution: ConvNorm) -> None:
+        self.convolution = convolution
 
     def __call__(self, x: Tensor) -> Tensor:
-        norm = self.norm
+        conv, norm = self.convolution, self.convolution.norm
+        x = F.conv2d(x, conv.weight, None, conv.stride, conv.padding)
         return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, training=False, eps=norm.eps)

@@ -99,7 +99,7 @@ def exact(args: argparse.Namespace) -> list[Row]:
     def run(name: str) -> None:
         found[name] = runs[name]()
 
-    for name, cnn in (("official", inference.cnn(OFFICIAL)), ("ours", fast.backbone)):
+    for name, cnn in (("official", inference.cnn(OFFICIAL).cnn), ("ours", fast.backbone.cnn)):
         with counted(cnn) as sizes:
             run(name)
         frames_of[name] = sum(sizes)

@@ -24,7 +24,8 @@ class GridBackbone(nn.Module):
     is lost), ReLU: stride 64, so 448 pixels give 7 x 7 cells.  BatchNorm of
     other backbones uses its stored statistics unless `frozen_norms` is off, so
     frames do not meet here, and more than `max_frames_at_once` are read in
-    several pieces.  Takes frames, or what the CNN made of them, kept because it
+    several pieces.  Memory is laid out channels-last (NHWC), which convolutions
+    are faster in, on CPUs too.  Takes frames, or what the CNN made of them, kept because it
     is frozen; channels tell which.
     """
 
@@ -40,7 +41,8 @@ class GridBackbone(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "F C H W"]) -> Float[Tensor, "F h w D"]:
         kept = pixels.shape[1] == self.cnn.out_channels
-        pieces = [self.grid_encoder(piece if kept else self.cnn(piece)) for piece in pixels.split(self.max_frames_at_once)]
+        frames = pixels.contiguous(memory_format=torch.channels_last).split(self.max_frames_at_once)
+        pieces = [self.grid_encoder(piece if kept else self.cnn(piece)) for piece in frames]
         return rearrange(torch.cat(pieces) if len(pieces) > 1 else pieces[0], "f d h w -> f h w d")
 
     def cell_size(self, image_size: int, num_rows: int) -> float:

@@ -127,7 +127,7 @@ class ClipBertPerClip:
         pixels = self.processor.normalised(resized.to(self.device))
         # EfficientNet-Lite stays in float32: in bfloat16 it moved the bundled model's logits by 0.47, the transformer by 0.07
         with self._precision() if self.model.config.backbone == "resnet50-grid" else nullcontext():
-            return self.backbone(pixels.contiguous(memory_format=torch.channels_last)).float()
+            return self.backbone(pixels).float()
 
     @torch.inference_mode()
     def score(self, features: Float[Tensor, "N T h w D"], texts: Sequence[str], head: str) -> Float[Tensor, "M N J"]:

@@ -31,29 +31,41 @@ class FrozenBatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
 
-    def forward(self, x: Float[Tensor, "F C H W"]) -> Float[Tensor, "F C H W"]:
+    def scale_and_shift(self) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
         scale = self.weight * (self.running_var + self.eps).rsqrt()
-        shift = self.bias - self.running_mean * scale
+        return scale, self.bias - self.running_mean * scale
+
+    def forward(self, x: Float[Tensor, "F C H W"]) -> Float[Tensor, "F C H W"]:
+        scale, shift = self.scale_and_shift()
         return x * scale[:, None, None].to(x.dtype) + shift[:, None, None].to(x.dtype)
 
 
 class ConvNorm(nn.Conv2d):
-    """Convolution without bias, then frozen BatchNorm."""
+    """Convolution without bias, then frozen BatchNorm, computed as one convolution: exact up to rounding.
+
+    The scale goes into the weights at each call, with gradients, so no map of
+    features is read and written again for it.
+    """
 
     def __init__(self, channels_in: int, channels_out: int, kernel_size: int, stride: int = 1) -> None:
         super().__init__(channels_in, channels_out, kernel_size, stride, padding=kernel_size // 2, bias=False)
         self.norm = FrozenBatchNorm(channels_out)
 
     def forward(self, input: Float[Tensor, "F C H W"]) -> Float[Tensor, "F D h w"]:
-        return self.norm(super().forward(input))
+        scale, shift = self.norm.scale_and_shift()
+        weight = (self.weight * scale[:, None, None, None]).contiguous(memory_format=torch.channels_last)
+        return self._conv_forward(input, weight, shift)
+
+    def apart(self, x: Float[Tensor, "F C H W"]) -> Float[Tensor, "F D h w"]:
+        """The same in two steps, as the original computes it."""
+        return self.norm(super().forward(x))
 
     def folded(self) -> nn.Conv2d:
-        """One plain convolution that computes the same: exact up to rounding."""
-        norm = self.norm
-        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        """One plain convolution that computes the same."""
+        scale, shift = self.norm.scale_and_shift()
         conv = nn.Conv2d(self.in_channels, self.out_channels, self.kernel_size, self.stride, self.padding)  # type: ignore[arg-type]
         conv.weight = nn.Parameter(self.weight.detach() * scale[:, None, None, None], requires_grad=False)
-        conv.bias = nn.Parameter(norm.bias - norm.running_mean * scale, requires_grad=False)
+        conv.bias = nn.Parameter(shift, requires_grad=False)
         return conv
 
 
@@ -68,9 +80,9 @@ class Bottleneck(nn.Module):
         self.conv3 = ConvNorm(width, channels_out, 1)
 
     def forward(self, x: Float[Tensor, "F C H W"]) -> Float[Tensor, "F D h w"]:
-        out = F.relu(self.conv1(x))
-        out = F.relu(self.conv2(out))
-        return F.relu(self.conv3(out) + self.shortcut(x))
+        out = F.relu_(self.conv1(x))
+        out = F.relu_(self.conv2(out))
+        return F.relu_(self.conv3(out).add_(self.shortcut(x)))
 
 
 class ResNet50(nn.Module):
@@ -103,7 +115,7 @@ class ResNet50(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "F 3 H W"]) -> Float[Tensor, "F C h w"]:
         x = pixels.flip(1)  # RGB -> BGR
-        x = F.max_pool2d(F.relu(self.stem["conv1"](x)), kernel_size=3, stride=2, padding=1)
+        x = F.max_pool2d(F.relu_(self.stem["conv1"](x)), kernel_size=3, stride=2, padding=1)
         for stage in self.stages():
             x = stage(x)
         return x

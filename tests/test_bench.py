@@ -72,7 +72,7 @@ def test_each_change_to_the_original_loop_leaves_its_scores_of_a_gallery(recipe:
     processor = tiny_processor(inference.model)
     texts = ["a red ball rolls", "a dog", "blue"]
     expected = retrieval.loop(inference, pixels, retrieval.batches(processor, texts, 20), OFFICIAL)
-    with retrieval.counted(inference.cnn(recipe)) as sizes:
+    with retrieval.counted(inference.cnn(recipe).cnn) as sizes:
         found = retrieval.loop(inference, pixels, retrieval.batches(processor, texts, 0), recipe, cnn_once=cnn_once)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert found.shape == (3, pixels.shape[0] * pixels.shape[1]) and sum(sizes) == pixels[:, :, :, 0, 0, 0].numel()

@@ -111,6 +111,15 @@ def test_batch_norm_folded_into_convolutions_gives_the_same_grid(settings: dict)
     torch.testing.assert_close(folded(frames.contiguous(memory_format=torch.channels_last)), plain, rtol=1e-4, atol=1e-5 * float(plain.abs().max()))
 
 
+def test_frozen_norms_scale_the_weights_with_the_gradients_of_two_steps() -> None:
+    conv, frames = ConvNorm(3, 5, 3, 2).double(), torch.randn(2, 3, 9, 8, dtype=torch.float64, requires_grad=True)
+    for buffer in conv.norm.buffers():
+        buffer.uniform_(0.5, 1.5)
+    torch.testing.assert_close(conv(frames), conv.apart(frames))
+    once, twice = (torch.autograd.grad(path(frames).sin().sum(), (conv.weight, frames)) for path in (conv, conv.apart))
+    torch.testing.assert_close(once, twice)
+
+
 @pytest.mark.parametrize("fusion", ["mean", "conv3d", "conv2plus1d"])
 def test_every_parameter_of_every_temporal_fusion_gets_a_gradient(fusion: str) -> None:
     model = tiny_model(temporal_fusion=fusion)

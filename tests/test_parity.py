@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from clipbert.aggregation import aggregate
 from clipbert.convert import convert_official, read_checkpoint
 from clipbert.processing import ClipBertProcessor, resize_and_pad, resized
+from clipbert.resnet import ConvNorm
 from clipbert.tasks import (
     answer_loss,
     choice_loss,
@@ -151,6 +152,9 @@ def test_image_vqa_equals_the_official() -> None:
 def test_gradients_of_open_ended_qa_equal_the_official(how: str) -> None:
     case = golden("qa_open", "qa")
     model, report = convert_official(official_state("qa_open"), "qa", num_heads=4)
+    for module in model.modules():
+        if isinstance(module, ConvNorm):  # one step rounds otherwise, which moves a kink of ReLU or a maximum
+            module.forward = module.apart
     answer_loss(model(case.pixel_values, *case.text).clip_logits, case.tensors["in.labels"], how).backward()
     ours = {key: p.grad for key, p in zip(report.used, ours_in_order(model, report.used), strict=True) if isinstance(p, torch.nn.Parameter)}
     norms = dict(case.about["grad_norms"][how])

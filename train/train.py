@@ -174,7 +174,7 @@ def make_engine(settings: Settings, model: Any) -> Engine:
         model.named_parameters(), learning_rate=o.lr, weight_decay=o.weight_decay, cnn_learning_rate=o.lr * o.cnn_lr_ratio,
         cnn_weight_decay=o.weight_decay, cnn_lr_mul=o.grid_encoder_lr_mul, lr_muls=o.lr_muls,
     )  # fmt: skip
-    optimizer = AdamW(groups) if settings.official else torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6)
+    optimizer = AdamW(groups) if settings.official else torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6, fused=True)
     model.train()
     model.clipbert.backbone.max_frames_at_once = settings.clips.max_frames_at_once
     if settings.engine.activation_checkpointing:
