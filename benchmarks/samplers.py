@@ -136,8 +136,8 @@ def rows_of(found: list[dict[str, Any]]) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="made by clipbert data synthetic with a seed other than 1; without it, some is made")
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--num-videos", type=int, default=100)
+    parser.add_argument("--split", default="train", help="the model saw none of them: it was trained on other videos")
+    parser.add_argument("--num-videos", type=int, default=40)
     parser.add_argument("--num-clips", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="one video, N=2")
@@ -145,7 +145,7 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     sizes, num_videos = ([2], 1) if args.quick else (args.num_clips, args.num_videos)
-    folder = args.data or _made(args.seed, 50 if args.quick else 1000)
+    folder = args.data or _made(args.seed, 10 if args.quick else 50)
     asked, loaded = questions(folder, args.split, num_videos), Predictor.from_pretrained("synthetic")
     found = [text_alone(loaded, asked), *(row for size in sizes for row in measured(loaded, asked, size))]
     rows = rows_of(found)

@@ -326,6 +326,11 @@ def test_learned_statistics_refuse_what_reads_a_frame_twice(world: Path, tmp_pat
     assert "needs each frame read once" in capsys.readouterr().err
 
 
+def test_a_missing_file_is_named_with_what_to_do(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(config(tmp_path, source(world, "qa", annotations=str(tmp_path / "gone.jsonl")))) == 2
+    assert capsys.readouterr().err.strip() == f"train: {tmp_path / 'gone.jsonl'} does not exist; correct its name in the settings, or make it."
+
+
 def command(path: Path, *overrides: str) -> list[str]:
     return [sys.executable, str(ROOT / "train" / "train.py"), "--config", str(path), *overrides]
 

@@ -262,7 +262,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return train(read_settings(args.config, args.overrides))
     except (ValueError, FloatingPointError, OSError, checkpoints.DiskFull) as error:
-        print(f"train: {error}", file=sys.stderr)
+        missing = isinstance(error, FileNotFoundError) and error.filename
+        print(f"train: {missing} does not exist; correct its name in the settings, or make it." if missing else f"train: {error}", file=sys.stderr)
         return 2
 
 
