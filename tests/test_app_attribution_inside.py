@@ -11,7 +11,9 @@ from app_fixtures import fresh_page, running_app
 from inside_case import inside_predictor
 from PIL import Image
 from test_app_keys import axe, violations  # noqa: F401
+from tiny import tiny_model, tiny_processor
 
+from clipbert.predict import Predictor
 from clipbert.types import Attribution
 
 
@@ -23,7 +25,9 @@ def predictor() -> Any:
 
 @pytest.fixture(scope="module")
 def url(predictor: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_app(predictor, tmp_path_factory) as address:
+    coarse = tiny_model(seed=1, image_size=128)  # 2 x 2 cells
+    other = Predictor(coarse, tiny_processor(coarse), name="coarse")
+    with running_app(predictor, tmp_path_factory, others={"coarse": lambda: other}) as address:
         yield address
 
 
@@ -123,6 +127,16 @@ def test_a_map_is_compared_with_that_of_another_method_but_not_with_itself(opene
     opened.click("#compare-go")
     opened.wait_for_selector("#attribution-notice .bad")
     assert "both maps would be the same" in opened.inner_text("#attribution-notice")
+
+
+def test_a_map_is_compared_with_that_of_another_model_whose_cells_are_larger(opened: Any) -> None:
+    if not opened.is_visible("#compare-go"):
+        opened.click("#attribution-compare > button")
+    opened.click("#compare-model input")
+    opened.get_by_role("option", name="coarse").click()
+    opened.click("#compare-go")
+    opened.wait_for_function("document.querySelector('#attribution-comparison .chart-title')?.innerText.includes('tiny beside coarse')")
+    assert "no rank agreement, since the models' cells lie differently" in opened.inner_text("#attribution-comparison")
 
 
 def test_a_head_that_is_clicked_is_drawn_on_the_frame_and_the_slider_goes_through_the_layers(opened: Any) -> None:
@@ -241,9 +255,9 @@ def test_a_map_is_tested_beside_the_other_methods_and_checked(opened: Any) -> No
     opened.click("#faithfulness-go")
     opened.wait_for_function("document.querySelector('#faithfulness-state')?.innerText.includes('Beside it 6 other methods')")
     rows = opened.locator("#faithfulness-table tbody tr")
-    assert rows.count() == 14 and "Relevance (gradient × attention)" in opened.inner_text("#faithfulness-table")
+    assert rows.count() == 9 and "Relevance (gradient × attention)" in opened.inner_text("#faithfulness-table")
     opened.uncheck("#faithfulness-others input")
-    opened.wait_for_function("document.querySelectorAll('#faithfulness-table tbody tr').length == 2")
+    opened.wait_for_function("document.querySelectorAll('#faithfulness-table tbody tr').length == 3")
     opened.click("#checks > button")
     opened.click("#checks-go")
     opened.wait_for_selector("#checks-tables table")
@@ -277,6 +291,9 @@ def test_a_map_that_is_not_open_cannot_be_tested(tab: Any) -> None:
 def test_the_open_tab_breaks_no_rule_of_axe(browser: Any, url: str, axe: str, scheme: str) -> None:  # noqa: F811
     with explained_page(browser, url, color_scheme=scheme) as tab:
         open_frame(tab)
+        tab.click("#attribution-heads > button")
+        tab.click("#heads-go")
+        tab.wait_for_selector("#heads-view .head-matrix")
         tab.evaluate(axe)
         tab.evaluate("document.querySelectorAll('button.label-wrap:not(.open)').forEach((label) => label.checkVisibility() && label.click())")
         tab.wait_for_timeout(500)

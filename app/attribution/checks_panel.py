@@ -37,7 +37,7 @@ class ChecksPanel:
         with gr.Accordion("More metrics", open=False, elem_id="checks"):
             gr.Markdown(ABOUT)
             with gr.Row():
-                self.go = gr.Button("Compute", min_width=80, scale=0, elem_id="checks-go")
+                self.go = gr.Button("Compute", min_width=110, scale=0, elem_id="checks-go")
                 self.stop = gr.Button("Stop", min_width=80, scale=0, elem_id="checks-stop")
             self.state = gr.HTML(elem_id="checks-state")
             self.tables = gr.HTML(elem_id="checks-tables", elem_classes="scrolls")

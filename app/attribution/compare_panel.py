@@ -7,6 +7,7 @@ import gradio as gr
 
 from app.attribution.explained import CELLS, FITS, WHY, Explained, Look, explained, look_of, opened
 from app.attribution.method_names import method_choices
+from app.links import shown_name
 from app.pictures import Picture
 from app.shared import Shared, Updates
 from app.state import Session
@@ -57,15 +58,24 @@ class ComparePanel:
 
         predictor, place = self.shared.engine.predictor(), opened(session)
         first, other_look = shown.map(predictor, look), look if method == look.method else look_of(method, look.clip)
-        other, their_predictor = _asked(shown, text), predictor
+        other = _asked(shown, text)
         if model:
-            their_predictor = self.shared.other(model)
-            other = _same_answer(other, shown, first).by(their_predictor)
+            second = self.by_other(model, _same_answer(other, shown, first), other_look)
         elif (other.score, other_look) == (shown.score, look):
             raise ValueError("both maps would be the same; choose another method or model, or write another question.")
+        else:
+            second = other.map(predictor, other_look)
         assert look.clip is not None and place.frame is not None
         pixels = predictor.pictures(source_of(shown.path, None), shown.clips[look.clip])[place.frame]
-        return cell_comparison(first, other.map(their_predictor, other_look), pixels, frame=place.frame)
+        return cell_comparison(first, second, pixels, frame=place.frame)
+
+    def by_other(self, model: str, asked: Explained, look: Look) -> "Attribution":
+        """The map of the same clips by another model.  Raises ValueError where it cannot explain what is asked."""
+        predictor = self.shared.other(model)
+        try:
+            return asked.by(predictor).map(predictor, look)
+        except ValueError as error:
+            raise ValueError(f"model {shown_name(model)}: {error} Explain among answers that both know, or a caption.") from error
 
     def offered(self, model: "PerClipModel") -> Updates:
         """The methods to choose from, and the first of them where the model does not know the one that is chosen here from the start."""

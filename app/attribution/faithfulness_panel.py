@@ -162,24 +162,24 @@ def areas_html(test: "Faithfulness", others: "Sequence[Faithfulness]" = ()) -> s
     """The areas under both curves of each method beside those of random orders, and whether they beat them."""
     from clipbert.viz.figures import to_table
 
-    rows = [_area_row(one, curve) for curve in ("deletion", "insertion") for one in (test, *others)]
+    rows = [_area_row(one, method_label(one.method), "attributed") for one in (test, *others)]
+    rows += [_area_row(test, "random orders, mean", "random"), _area_row(test, f"reverse order of {method_label(test.method)}", "reversed")]
     measured = f"Mean of {test.measured} over the units taken away or added, from 0 to 1"
     caption = f"{measured}; {test.num_units} {test.level}, perturbation {test.perturbation}"
     return to_table(rows, caption=caption)
 
 
-def _area_row(test: "Faithfulness", curve: str) -> dict[str, Any]:
+def _area_row(test: "Faithfulness", name: str, kind: str) -> dict[str, Any]:
+    """Both areas of one kind of order; only a method's own can beat random ones."""
     from clipbert.faithfulness_curves import MIN_UNITS, SIGNIFICANCE
 
-    found = test.summary()
-    p = found[f"{curve}_p"]
-    beats = "too few units" if test.num_units < MIN_UNITS else "yes" if p <= SIGNIFICANCE else "no"
-    good = {"deletion": "low", "insertion": "high"}[curve]
-    return {
-        "curve": f"{curve} ({good} is good)", "method": method_label(test.method), "area": found[f"{curve}_area_attributed"],
-        "area, random orders": found[f"{curve}_area_random"], "area, reverse order": found[f"{curve}_area_reversed"],
-        "beats random?": f"{beats} (p = {p:.3f})",
-    }  # fmt: skip
+    found, row = test.summary(), {"order of": name}
+    for curve, good in (("deletion", "low"), ("insertion", "high")):
+        p = found[f"{curve}_p"]
+        beats = "too few units" if test.num_units < MIN_UNITS else "yes" if p <= SIGNIFICANCE else "no"
+        row |= {f"{curve}: area ({good} is good)": found[f"{curve}_area_{kind}"]}
+        row |= {f"{curve}: beats random?": f"{beats} (p = {p:.3f})" if kind == "attributed" else None}
+    return row
 
 
 def _duration(seconds: float) -> str:

@@ -33,7 +33,7 @@ function show() {
   });
   const which = `layer ${state.layer}, ${state.head ? `head ${state.head}` : "mean of its heads"}, ${state.direction}`;
   heads.querySelector(".head-said").textContent = map
-    ? `${which}: the brightest cell ${READ[state.direction]} ${(100 * largest).toFixed(1)} %`
+    ? `${which}: the brightest cell ${READ[state.direction]} ${Number((100 * largest).toPrecision(2))} %`
     : `${which}: no cell takes part`;
   heads.querySelector("[type=range]").value = state.layer;
   heads.querySelector("[type=range]").setAttribute("aria-valuetext", `layer ${state.layer}`);

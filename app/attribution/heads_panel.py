@@ -28,7 +28,7 @@ class HeadsPanel:
             gr.Markdown(ABOUT)
             self.go = gr.Button("Show", scale=0, min_width=80, elem_id="heads-go")
             with gr.Column(visible=False, elem_id=KEPT) as self.box:
-                self.view = gr.HTML(elem_id="heads-view", js_on_load=HEADS, apply_default_css=False)
+                self.view = gr.HTML(elem_id="heads-view", js_on_load=HEADS)
                 save_buttons(shared, KEPT, notice, dict.fromkeys(("png", "svg", "csv"), _write))
         self.outputs = [self.box, self.view]
         shared.on(self.go.click, self.run, [], self.outputs, notice=notice, concurrency_id="model", show_progress="minimal")

@@ -79,7 +79,8 @@ def theme_of(name: str) -> Theme:
 
 
 def look(number: int) -> Look:
-    return LOOKS[number % len(LOOKS)]
+    """Beyond the colours another than the colour had before, so that no two of the first thirty-six series are alike."""
+    return LOOKS[(number + number // len(LOOKS)) % len(LOOKS)]
 
 
 def panel_columns(num_panels: int) -> int:
