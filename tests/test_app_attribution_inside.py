@@ -132,6 +132,8 @@ def test_a_map_is_compared_with_that_of_another_method_but_not_with_itself(opene
 def test_a_map_is_compared_with_that_of_another_model_whose_cells_are_larger(opened: Any) -> None:
     if not opened.is_visible("#compare-go"):
         opened.click("#attribution-compare > button")
+    opened.click("#compare-method input")
+    opened.get_by_role("option", name="Occlusion", exact=True).last.click()
     opened.click("#compare-model input")
     opened.get_by_role("option", name="coarse").click()
     opened.click("#compare-go")
