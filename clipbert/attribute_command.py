@@ -32,6 +32,9 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--perturbation", metavar="P", help="how --faithfulness takes units away: mask (default); of cells also mean or blur, of frames blur"
     )
     parser.add_argument("--others", action="store_true", help="with --faithfulness: test every other method of the level in the same way")
+    parser.add_argument(
+        "--chefer", action="store_true", help="with --faithfulness: curves at Chefer 2021's shares (25, 50, 75, 80 ... 95 %%), not tenths"
+    )
     parser.add_argument("--checks", action="store_true", help=CHECKS)
     parser.add_argument("--out", type=Path, metavar="FILE", help=OUT)
 
@@ -40,8 +43,9 @@ def check(args: argparse.Namespace) -> None:
     """Fail before a model runs.  Raises ValueError."""
     if args.perturbation is not None and not (args.faithfulness or args.checks):
         raise ValueError("--perturbation is of --faithfulness and --checks; add one, or leave the perturbation out.")
-    if args.others and not args.faithfulness:
-        raise ValueError("--others is of --faithfulness; add it, or leave --others out.")
+    for option in ("others", "chefer"):
+        if getattr(args, option) and not args.faithfulness:
+            raise ValueError(f"--{option} is of --faithfulness; add it, or leave --{option} out.")
     if args.out is None:
         return
     check_suffix(args.out)
@@ -94,6 +98,7 @@ def _tested(args: argparse.Namespace, predictor: Any, video: Any, found: Any, wa
     """For each clip looked into, or once for all: the map's curves, those of the other methods, the checks, and which method has no map, as asked."""
     from clipbert.checkup import checkup, other_maps
     from clipbert.faithfulness import faithfulness
+    from clipbert.faithfulness_curves import CHEFER_STEPS
 
     away: dict[str, Any] = wanted | {"perturbation": args.perturbation or "mask", "file": args.video, "progress": show_progress}
     tested: dict[str, list[dict[str, Any]]] = {}
@@ -101,14 +106,15 @@ def _tested(args: argparse.Namespace, predictor: Any, video: Any, found: Any, wa
     def add(kind: str, result: dict[str, Any]) -> None:
         tested.setdefault(kind, []).append(result)
 
+    looks = {"steps": CHEFER_STEPS} if args.chefer else {}
     for clip in [None] if found.level == "clips" else found.clip_index:
         asked, known = (predictor, video, args.question), {}
         needs_others = args.others or args.checks
         others, why_not = other_maps(*asked, found, clip=clip, progress=show_progress, file=args.video, **wanted) if needs_others else ([], {})
         if args.faithfulness:
-            add("faithfulness", faithfulness_result(faithfulness(*asked, found, clip=clip, known=known, **away)))
+            add("faithfulness", faithfulness_result(faithfulness(*asked, found, clip=clip, known=known, **away, **looks)))
         for other in others if args.others else ():
-            add("others", faithfulness_result(faithfulness(*asked, other, clip=clip, known=known, **away)))
+            add("others", faithfulness_result(faithfulness(*asked, other, clip=clip, known=known, **away, **looks)))
         if args.checks:
             checked = checkup(*asked, found, others=others, clip=clip, **away, **given(args, "baseline", "steps"))
             add("checks", checkup_result(checked))

@@ -70,7 +70,8 @@ def faithfulness(
 
 def expected_seconds(
     predictor: Predictor, video: EncodedVideo | str | Path, text: str, attribution: Attribution, *, clip: int | None = None,
-    perturbation: str = "mask", file: str | Path | None = None, seed: int = 0, known: Known | None = None, **wanted: Any,
+    steps: int | Sequence[float] = 10, perturbation: str = "mask", file: str | Path | None = None, seed: int = 0, known: Known | None = None,
+    **wanted: Any,
 ) -> tuple[int, float]:  # fmt: skip
     """How many sets of units `faithfulness` will ask for in the same settings, and how long that takes here.
 
@@ -78,7 +79,7 @@ def expected_seconds(
     target, versus, choices and aggregation.  Raises ValueError as `faithfulness` does.
     """
     units = find_units(predictor, video, text, attribution, clip=clip, perturbation=perturbation, file=file, **wanted)
-    first = sets_needed(units.values, seed=seed)
+    first = sets_needed(units.values, steps=steps, seed=seed)
     new = [row for row in first if known is None or set_key(row) not in known]
     if not new:
         return 0, 0.0

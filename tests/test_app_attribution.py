@@ -27,6 +27,9 @@ def test_the_last_question_is_explained_and_its_values_add_up(tab: Any) -> None:
     said = tab.inner_text("#attribution-clips-lines")
     assert "The values add up: sum" in said and "gap 0.0 %" in said and "model tiny" in tab.inner_text("#attribution-clips")
     assert "not whether the model is right" in tab.inner_text("#attribution-about")
+    assert "Tested:" in said, "the clips' map stands beside the verdict of its test"
+    standing = tab.inner_text("#attribution-standing")
+    assert "percentage points ahead of" in standing and "This is wrong" in standing and "Why " in standing
 
 
 def test_a_clip_of_the_sorted_list_plays_and_shows_its_frames(tab: Any) -> None:

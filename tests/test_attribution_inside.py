@@ -18,6 +18,7 @@ from clipbert.attribution_frames import coalition_scores, frame_leave_one_out, f
 from clipbert.attribution_target import Inside, answer_target, inside, match_target
 from clipbert.attribution_tokens import TOKEN_METHODS
 from clipbert.clip_score import ClipScore, Goal
+from clipbert.faithfulness_units import find_units
 from clipbert.matching import HeadReading
 from clipbert.predict import Predictor
 from clipbert.transformer import _RECORD, Shown
@@ -195,6 +196,26 @@ def test_a_value_moves_with_the_content_of_its_cell(method: str, video: EncodedV
     moved = case.features.flatten(2, 3)[:, :, order].unflatten(2, (3, 3))
     before, after = (CELL_METHODS[method][1](replace(case, features=features)).values for features in (case.features, moved))
     torch.testing.assert_close(before.flatten(-2)[..., order], after.flatten(-2), atol=1e-5, rtol=1e-3)
+
+
+def test_what_takes_cells_away_is_captums_feature_ablation(predictor: Predictor, video: EncodedVideo) -> None:
+    from captum.attr import FeatureAblation
+
+    own = attribute(predictor, video, QUESTION, method="cell_occlusion", target="red", clips=[1])
+    units = find_units(predictor, video, QUESTION, own, target="red")
+    method = FeatureAblation(lambda kept: units.scores(kept > 0.5).float())
+    torch.testing.assert_close(method.attribute(torch.ones(1, 9))[0], own.values.flatten(), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["clip_shapley", "frame_shapley"])
+def test_exact_shapley_values_are_what_captum_finds_by_all_orders(predictor: Predictor, video: EncodedVideo, method: str) -> None:
+    from captum.attr import ShapleyValues
+
+    clips = {} if method == "clip_shapley" else {"clips": [1]}
+    own = attribute(predictor, video, QUESTION, method=method, target="red", **clips)
+    units = find_units(predictor, video, QUESTION, own, target="red")
+    found = ShapleyValues(lambda kept: units.scores(kept > 0.5).float()).attribute(torch.ones(1, own.values.numel()))
+    torch.testing.assert_close(found[0], own.values.flatten().float(), atol=1e-5, rtol=1e-4)
 
 
 def test_rolled_out_attention_shares_one_among_all_tokens(predictor: Predictor, video: EncodedVideo) -> None:

@@ -126,11 +126,12 @@ def test_the_command_tests_every_method_of_the_level_and_checks_the_map(
     capsys: pytest.CaptureFixture[str], model_dir: str  # noqa: F811
 ) -> None:  # fmt: skip
     argv = ("attribute", VIDEO, "what colour?", "--model", model_dir, "--method", "token_ablation", "--num-clips", "2", "--clip", "2")
-    code, out, err = run(capsys, *argv, "--faithfulness", "--others", "--checks", "--json")
+    code, out, err = run(capsys, *argv, "--faithfulness", "--others", "--chefer", "--checks", "--json")
     result = json.loads(out)
     assert (code, err) == (0, "") and "no_map" not in result
     assert [tested["method"] for tested in result["others"]] == ["token_integrated_gradients", "token_relevance"]
     (own,), (checked,) = result["faithfulness"], result["checks"]
+    assert {row["share"] for row in own["curves"] if row["curve"] == "deletion"} == {0, 1 / 3, 2 / 3, 1}, "of three word pieces"
     assert own["summary"]["deletion_area_random"] == pytest.approx(result["others"][0]["summary"]["deletion_area_random"], abs=1e-5)
     assert checked["clip"] == 2 and len(checked["rank_agreements"]) == 3 and checked["sensitivity_max"] >= 0 and "verdict" in checked["randomisation"]
     code, out, _ = run(capsys, *argv, "--checks")
@@ -154,6 +155,7 @@ def test_a_picture_of_clips_names_the_methods_unit(capsys: pytest.CaptureFixture
         (["--out", "/nowhere/a.csv"], "there is no folder /nowhere"),
         (["--steps", "3"], "clip_shapley makes no steps"),
         (["--others"], "--others is of --faithfulness; add it"),
+        (["--chefer"], "--chefer is of --faithfulness; add it"),
     ],
 )
 def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], model_dir: str, argv: list[str], message: str) -> None:  # noqa: F811

@@ -24,6 +24,7 @@ from app.attribution.lines import completeness_html, conclusion_html, padding_ht
 from app.attribution.method_names import about_html, is_signed, method_choices, method_label
 from app.attribution.watched import Finished, Step, told, watched
 from app.attribution.word_views import words_html
+from app.clip_bars import bars_html
 from clipbert.attention_heads import HeadAttention
 from clipbert.attribution import METHODS
 from clipbert.cell_grid import CellGrid
@@ -32,6 +33,7 @@ from clipbert.faithfulness_checks import SignViolations
 from clipbert.faithfulness_curves import measure
 from clipbert.predict import Predictor
 from clipbert.types import Attribution
+from clipbert.viz.figures import clip_values
 
 WIDE = CellGrid((100, 200), (96, 192), 64.0, (3, 3))  # rows 0 and 1 show the frame (1 in part), row 2 padding alone
 WEIGHTS = torch.tensor([3.0, -1.0, 2.0, 0.5, 1.0, 0.0, -2.0, 4.0, 0.25], dtype=torch.float64)
@@ -222,6 +224,16 @@ def test_every_method_of_the_package_can_be_chosen_at_its_level() -> None:
     assert sorted(listed) == sorted(METHODS)
     assert method_label("cell_attention").endswith("(not an explanation)") and is_signed("cell_occlusion") and not is_signed("cell_rollout")
     assert "transformer run" in about_html("cell_rollout") and "<abbr" in about_html("cell_rollout")
+
+
+def test_a_clips_bar_says_its_value_and_what_is_lost_without_it() -> None:
+    found = Attribution("red", "clip_shapley", "log p(red | clips)", clips=torch.tensor([0.5, -0.25]), clip_index=(0, 1))
+    spans = torch.tensor([[0.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
+    chart = clip_values(found, torch.tensor([0.75, 0.125]), spans, model="m", duration=2.0, about="mean gain", unit="nats")
+    for by_value in (False, True):
+        drawn = bars_html(chart, by_value=by_value, notices=(), selected=0)
+        assert "clip 1, 00:00.0–00:01.0: +0.500 nats; without it the score falls by +0.750 nats" in drawn
+        assert drawn.count("data-clip=") == 2 and drawn.count('class="selected"') == 1
 
 
 def test_a_watched_computation_tells_its_steps_and_returns() -> None:

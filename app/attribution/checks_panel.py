@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from app.attribution.explained import Explained, Look
+from app.attribution.explained import CHEFER, Explained, Look, Way
 from app.attribution.method_names import method_label
 from app.attribution.watched import state_html, told
 from app.pictures import save_buttons
@@ -46,19 +46,19 @@ class ChecksPanel:
         self.outputs = [self.state, self.tables, self.files]
 
     def wire(self, chosen: list[gr.Radio], map_to_test: Callable[[Session, str], tuple[Explained, Look]]) -> None:
-        """`chosen` are the level and the way of taking units away; `map_to_test` finds the map that is open at a level."""
+        """`chosen` are the level, the way of taking units away and the steps; `map_to_test` finds the map that is open at a level."""
         self.map_to_test = map_to_test
         self.shared.on(self.go.click, self.run, chosen, self.outputs, notice=self.notice, concurrency_id="model", show_progress="hidden")
         self.shared.stops(self.stop)
 
-    def run(self, session: Session, level: str, perturbation: str) -> Iterator[Updates]:
+    def run(self, session: Session, level: str, perturbation: str, steps: str) -> Iterator[Updates]:
         from clipbert.checkup import num_maps
 
         session.stop.clear()
         shown, look = self.map_to_test(session, level)
-        predictor = self.shared.engine.predictor()
+        predictor, way = self.shared.engine.predictor(), Way(perturbation, steps == CHEFER)
         yield self.cleared() | {self.state: state_html("preparing …")}
-        test = yield from told(lambda progress: shown.test(predictor, look, perturbation, progress), session.stop, self.state, "{stage}:")
+        test = yield from told(lambda progress: shown.test(predictor, look, way, progress), session.stop, self.state, "{stage}:")
         if test is None:
             return
         without = []
@@ -70,7 +70,7 @@ class ChecksPanel:
                 without.append(f"{method_label(other.method)}: {error}")
         again = num_maps(predictor, level)
         expected = f"the map is made {again} times more, some {shown.seconds[shown.score, look] * again:.0f} s; {{stage}}:"
-        checked = yield from told(lambda progress: shown.check(predictor, look, perturbation, progress), session.stop, self.state, expected)
+        checked = yield from told(lambda progress: shown.check(predictor, look, way, progress), session.stop, self.state, expected)
         if checked is None or session.results.get("attribution") is not shown:
             return
         session.kept[KEPT] = test, checked

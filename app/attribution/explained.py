@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 WHY, WHY_NOT, FITS = "Why this answer", "Why not another answer", "Why this caption fits"
 CLIPS, FRAMES, CELLS, TOKENS = LEVELS = ("clips", "frames", "cells", "tokens")
 STEPS = 32  # of integrated gradients, until another number is set
+TENTHS, CHEFER = "every tenth", "as Chefer 2021: 25, 50, 75, 80 … 95 %"
 CLOSE_POINTS = 10  # of a percentage: an answer that leads by less is called unsure
 
 
@@ -90,6 +91,19 @@ def look_of(method: str, clip: int | None, baseline: str | None = None, steps: f
     return Look(method, clip, baseline if baseline in known else next(iter(known), None), int(steps or STEPS) if makes_steps(method) else None)
 
 
+@dataclass(frozen=True)
+class Way:
+    """How a map is tested: what is done to a unit that is taken away, and at which shares of the units one looks."""
+
+    perturbation: str = "mask"
+    chefer: bool = False  # at those of Chefer 2021 rather than at every tenth
+
+    def settings(self) -> dict[str, Any]:
+        from clipbert.faithfulness_curves import CHEFER_STEPS
+
+        return {"perturbation": self.perturbation, **({"steps": CHEFER_STEPS} if self.chefer else {})}
+
+
 @dataclass(frozen=True, eq=False)
 class Explained:
     """A score of a video with all that was found of it so far; what was found before is not computed again."""
@@ -104,9 +118,9 @@ class Explained:
     sampled: dict[str, Any] = field(default_factory=dict)  # how the clips were chosen
     maps: "dict[tuple[Score, Look], Attribution]" = field(default_factory=dict)
     seconds: dict[tuple[Score, Look], float] = field(default_factory=dict)  # that a map took
-    tests: "dict[tuple[Score, Look, str], Faithfulness]" = field(default_factory=dict)
+    tests: "dict[tuple[Score, Look, Way], Faithfulness]" = field(default_factory=dict)
     known: "dict[tuple[Score, str, int | None, str], Known]" = field(default_factory=dict)  # sets of units that tests have asked for
-    checks: "dict[tuple[Score, Look, str], Checkup]" = field(default_factory=dict)
+    checks: "dict[tuple[Score, Look, Way], Checkup]" = field(default_factory=dict)
 
     def of(self, score: Score) -> "Explained":
         """The same video and text, with another score to explain."""
@@ -133,20 +147,20 @@ class Explained:
     def known_map(self, look: Look) -> "Attribution | None":
         return self.maps.get((self.score, look))
 
-    def test(self, predictor: "Predictor", look: Look, perturbation: str, progress: "Progress | None" = None) -> "Faithfulness":
+    def test(self, predictor: "Predictor", look: Look, way: Way, progress: "Progress | None" = None) -> "Faithfulness":
         """Raises ValueError as `faithfulness` does."""
         from clipbert.faithfulness import faithfulness
 
-        key = (self.score, look, perturbation)
+        key = (self.score, look, way)
         if key not in self.tests:
-            self.tests[key] = faithfulness(*self._tested(predictor, look), progress=progress, **self._away(look, perturbation))
+            self.tests[key] = faithfulness(*self._tested(predictor, look), progress=progress, **self._away(look, way))
         return self.tests[key]
 
-    def expected(self, predictor: "Predictor", look: Look, perturbation: str) -> tuple[int, float]:
+    def expected(self, predictor: "Predictor", look: Look, way: Way) -> tuple[int, float]:
         """How many sets of units the test of a map still has to ask for, and how many seconds that takes."""
         from clipbert.faithfulness import expected_seconds
 
-        return expected_seconds(*self._tested(predictor, look), **self._away(look, perturbation))
+        return expected_seconds(*self._tested(predictor, look), **self._away(look, way))
 
     def other_looks(self, look: Look) -> list[Look]:
         """The same units by every other method, each with its defaults."""
@@ -154,14 +168,14 @@ class Explained:
 
         return [look_of(name, look.clip) for name in other_methods(look.method)]
 
-    def check(self, predictor: "Predictor", look: Look, perturbation: str, progress: "Progress | None" = None) -> "Checkup":
+    def check(self, predictor: "Predictor", look: Look, way: Way, progress: "Progress | None" = None) -> "Checkup":
         """Beside the maps of other methods that were computed.  Raises ValueError as `checkup` does."""
         from clipbert.checkup import checkup
 
-        key = (self.score, look, perturbation)
+        key = (self.score, look, way)
         if key not in self.checks:
             others = [self.maps[self.score, other] for other in self.other_looks(look) if (self.score, other) in self.maps]
-            settings = self._away(look, perturbation) | {"baseline": look.baseline, "steps": look.steps}
+            settings = self._away(look, way) | {"baseline": look.baseline, "steps": look.steps}
             del settings["known"]
             self.checks[key] = checkup(*self._tested(predictor, look), others=others, progress=progress, **settings)
         return self.checks[key]
@@ -169,12 +183,12 @@ class Explained:
     def _tested(self, predictor: "Predictor", look: Look) -> "tuple[Predictor, EncodedVideo, str, Attribution]":
         return predictor, self.video, self.score.text, self.map(predictor, look)
 
-    def _away(self, look: Look, perturbation: str) -> dict[str, Any]:
+    def _away(self, look: Look, way: Way) -> dict[str, Any]:
         """How units are taken away."""
         from clipbert.attribution import METHODS
 
-        known = self.known.setdefault((self.score, METHODS[look.method].level, look.clip, perturbation), {})
-        return {"perturbation": perturbation, "file": self.path, "known": known, **self.score.settings()}
+        known = self.known.setdefault((self.score, METHODS[look.method].level, look.clip, way.perturbation), {})
+        return {**way.settings(), "file": self.path, "known": known, **self.score.settings()}
 
     def tested(self, look: Look) -> "Faithfulness | None":
         """What the last test of a map found."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from app.attribution.checks_panel import ChecksPanel
-from app.attribution.explained import CELLS, CLIPS, FRAMES, TOKENS, Explained, Look, explained, opened
+from app.attribution.explained import CELLS, CHEFER, CLIPS, FRAMES, TENTHS, TOKENS, Explained, Look, Way, explained, opened
 from app.attribution.level import Level
 from app.attribution.lines import verdict_html
 from app.attribution.method_names import method_label
@@ -42,6 +42,7 @@ class FaithfulnessPanel:
             self.perturbation = gr.Radio(
                 [(TAKEN_AWAY["mask"], "mask")], value="mask", visible=False, label="How one is taken away", elem_id="faithfulness-perturbation"
             )
+            self.steps = gr.Radio([TENTHS, CHEFER], value=TENTHS, label="Where one looks", elem_id="faithfulness-steps")
             self.beside = gr.Checkbox(False, label="beside the other methods", container=False, elem_id="faithfulness-others")
             with gr.Row():
                 self.go = gr.Button("Test", variant="primary", min_width=80, scale=0, elem_id="faithfulness-go")
@@ -55,12 +56,12 @@ class FaithfulnessPanel:
 
     def wire(self, lines: Mapping[str, gr.HTML], levels: Mapping[str, Level]) -> None:
         """`lines` are the sentences under each level's map, rewritten when it is tested."""
-        on, chosen = self.shared.on, [self.level, self.perturbation]
+        on, chosen = self.shared.on, [self.level, self.perturbation, self.steps]
         self.lines, self.levels = lines, levels
         run = {"notice": self.notice, "concurrency_id": "model", "show_progress": "hidden"}
         on(self.go.click, self.run, [*chosen, self.beside], [*self.outputs, *lines.values()], **run)
         on(self.beside.input, self.put_beside, [*chosen, self.beside], [*self.outputs, *lines.values()], **run)
-        on(self.perturbation.input, self.expect, chosen, [self.state], **run)
+        on([self.perturbation.input, self.steps.input], self.expect, chosen, [self.state], **run)
         on(self.level.change, self.choose_level, [self.level], [self.perturbation], notice=self.notice, show_progress="hidden", queue=False)
         self.shared.stops(self.stop)
         self.checks.wire(chosen, self.map_to_test)
@@ -76,46 +77,49 @@ class FaithfulnessPanel:
             raise ValueError(f"no map of the {LEVEL_NAMES[level]} is open; click a clip{' and one of its frames' * (level != FRAMES)} above first.")
         return shown, look
 
-    def expect(self, session: Session, level: str, perturbation: str) -> Updates:
+    def expect(self, session: Session, level: str, perturbation: str, steps: str) -> Updates:
         """How long the test would take, by a few sets of units, which it then need not ask for again."""
+        if "attribution" not in session.results or level not in opened(session).looks:
+            return {}
         shown, look = self.map_to_test(session, level)
-        num_sets, seconds = shown.expected(self.shared.engine.predictor(), look, perturbation)
+        num_sets, seconds = shown.expected(self.shared.engine.predictor(), look, Way(perturbation, steps == CHEFER))
         return {self.state: state_html(f"Test will ask for {num_sets} sets of units: some {_duration(seconds)} here.")}
 
-    def run(self, session: Session, level: str, perturbation: str, beside: bool) -> Iterator[Updates]:
+    def run(self, session: Session, level: str, perturbation: str, steps: str, beside: bool) -> Iterator[Updates]:
         session.stop.clear()
         shown, look = self.map_to_test(session, level)
         predictor = self.shared.engine.predictor()
         yield self.cleared() | {self.state: state_html("preparing the test …")}
-        test = yield from self._test(session, predictor, shown, look, perturbation, "{stage}:")
+        way = Way(perturbation, steps == CHEFER)
+        test = yield from self._test(session, predictor, shown, look, way, "{stage}:")
         if test is None or session.results.get("attribution") is not shown:
             return
         yield self.show(session, predictor, shown, look, test)
         if beside:
-            yield from self._others(session, predictor, shown, look, test)
+            yield from self._others(session, predictor, shown, look, way)
 
-    def put_beside(self, session: Session, level: str, perturbation: str, beside: bool) -> Iterator[Updates]:
+    def put_beside(self, session: Session, level: str, perturbation: str, steps: str, beside: bool) -> Iterator[Updates]:
         """Of a map that was tested: draw the other methods, or take them away again."""
         shown, look = session.results.get("attribution"), opened(session).looks.get(level)
-        if shown is None or look is None or (shown.score, look, perturbation) not in shown.tests:
+        way = Way(perturbation, steps == CHEFER)
+        if shown is None or look is None or (shown.score, look, way) not in shown.tests:
             return
-        test = shown.tests[shown.score, look, perturbation]
         session.stop.clear()
         predictor = self.shared.engine.predictor()
         if beside:
-            yield from self._others(session, predictor, shown, look, test)
+            yield from self._others(session, predictor, shown, look, way)
         else:
-            yield self.show(session, predictor, shown, look, test)
+            yield self.show(session, predictor, shown, look, shown.tests[shown.score, look, way])
 
     def _test(
-        self, session: Session, predictor: "Predictor", shown: Explained, look: Look, perturbation: str, what: str
+        self, session: Session, predictor: "Predictor", shown: Explained, look: Look, way: Way, what: str
     ) -> "Generator[Updates, None, Faithfulness | None]":
         """Updates of the state line; returns the test, or None where it was stopped."""
-        return (yield from told(lambda progress: shown.test(predictor, look, perturbation, progress), session.stop, self.state, what))
+        return (yield from told(lambda progress: shown.test(predictor, look, way, progress), session.stop, self.state, what))
 
-    def _others(self, session: Session, predictor: "Predictor", shown: Explained, look: Look, test: "Faithfulness") -> Iterator[Updates]:
-        """Each other method's curves as they come; one that has no map for this score says why."""
-        looks, done, without = shown.other_looks(look), [], []
+    def _others(self, session: Session, predictor: "Predictor", shown: Explained, look: Look, way: Way) -> Iterator[Updates]:
+        """Each other method's curves as they come beside the tested one's; one that has no map for this score says why."""
+        looks, done, without, test = shown.other_looks(look), [], [], shown.tests[shown.score, look, way]
         for n, other in enumerate(looks, 1):
             name = method_label(other.method)
             yield {self.state: state_html(f"{name} ({n} of {len(looks)} other methods): computing its map …", (n - 1, len(looks)))}
@@ -124,7 +128,7 @@ class FaithfulnessPanel:
             except ValueError as error:
                 without.append(f"{name}: {error}")
                 continue
-            found = yield from self._test(session, predictor, shown, other, test.perturbation, f"{name}, {{stage}}:")
+            found = yield from self._test(session, predictor, shown, other, way, f"{name}, {{stage}}:")
             if session.results.get("attribution") is not shown:
                 return
             if found is None or session.stop.is_set():

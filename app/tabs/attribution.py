@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from app.asking import CHOICE, Question
-from app.attribution.explained import CLIPS, FITS, WHY, WHY_NOT, Explained, Look, Score, explained, opened, standing_of
+from app.attribution.explained import CLIPS, FITS, WHY, WHY_NOT, Explained, Look, Score, Way, explained, opened, standing_of
 from app.attribution.exports import LEFT_OUT, clips_chart
 from app.attribution.faithfulness_panel import FaithfulnessPanel
 from app.attribution.inside_panel import InsidePanel, fired
@@ -163,7 +163,7 @@ class _Explaining:
         predictor, look, place = self.shared.engine.predictor(), Look(how), opened(session)
         found, _ = shown.map(predictor, look), shown.map(predictor, LEFT_OUT)
         if shown.video.num_clips > 1:
-            shown.test(predictor, look, "mask")
+            shown.test(predictor, look, Way())
         session.results["attribution"], place.looks[CLIPS] = shown, look
         chart = clips_chart(shown, look)
         return {
