@@ -52,7 +52,7 @@ show(figures.clip_contributions(prediction, video.spans, model="real", duration=
 # The same question with all that decides its answer, to be changed by hand: video, question, clips and frames, policy, seed, pooling, and which
 # method explains it. Below the controls stand a picture and a table, renewed with every answer; they stay when the kernel is gone.
 # `ex.session`, `ex.result` and `ex.attribution` are plain Python objects; `ex.save("my.zip")` writes a session that the app opens, and
-# `Explorer.load` opens one that the app wrote.
+# `Explorer.load` opens one that the app wrote. `ex.timeline()` in a cell of its own is the app's clip timeline: a click looks into a clip.
 
 # %%
 names = {clip.name: clip.path for clip in (reel, videos[0], videos[2])}

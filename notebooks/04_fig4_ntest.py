@@ -29,10 +29,11 @@ from clipbert.data.footage import demo_videos
 from clipbert.metrics import binomial_interval
 from clipbert.paper import figure_points
 from clipbert.results import committed_results
+from clipbert.trends import curve_trends, read_rows
 from clipbert.viz import figures
 from clipbert.viz.figures import CurvePoint
 from clipbert.viz.notebook import environment, load, show, table
-from clipbert.viz.paper_tables import figure_chart
+from clipbert.viz.paper_tables import curve_rows, figure_chart
 
 points = figure_points(4)
 for column in ("R1", "Accuracy"):
@@ -59,17 +60,21 @@ curve = [point(row) for row in openqa["rows"]]
 show(figures.dataset_curve(curve, metric="Accuracy", data_set="synthetic test split, T=4", model="synthetic"), RESULTS_DIR, "fig4-synthetic")
 
 # %% [markdown]
-# Runs of `train/ablate.py` add curves for T=1 and T=2, three seeds each:
+# The same model over three sets of videos (`train/ablate.py --table "figure 4"`): captions among 60 videos each, every caption of one scene, the
+# scenes in turn. Then what section 4.2 says of Figure 4, set by set.
 
 # %%
-ablations = [json.loads(line) for path in sorted(committed_results().glob("ablations-*.jsonl")) for line in path.read_text().splitlines()]
-drawn = [{"scale": run["scale"], "seed": run["seed"], **p} for run in ablations for p in run["figure_points"] if p["aggregation"] == "mean"]
-wanted = [row for row in drawn if row["column"] in ("R1", "Accuracy")]
-if wanted:
-    columns = ("scale", "series", "seed", "column", "x", "value")
-    table([{name: row[name] for name in columns} for row in wanted], "our points of Figure 4, mean over clips; not the paper's data")
-else:
-    print("Figure 4: no ablation of ours is committed yet: not run.")
+runs = [run for run in read_rows(committed_results()) if run["figure_points"]]
+hits: dict[tuple[int, str], list[tuple[float, int]]] = {}
+for found in (found for run in runs for found in run["figure_points"] if found["column"] == "R1"):
+    hits.setdefault((found["x"], found["aggregation"]), []).append((found["value"] / 100 * found["num_examples"], found["num_examples"]))
+recall = []
+for (num_clips, how), sets in hits.items():
+    right, asked = round(sum(hit for hit, _ in sets)), sum(size for _, size in sets)
+    low, high = binomial_interval(right, asked)
+    recall.append(CurvePoint(num_clips, how, 100 * right / asked, 100 * low, 100 * high))
+show(figures.dataset_curve(recall, metric="R@1", data_set="3 x 60 captions, T=4", model="synthetic"), RESULTS_DIR, "fig4-synthetic-r1")
+table(curve_rows(curve_trends(runs)), 'differences in points; three sets agree by chance once in four times, so each verdict is "unclear"')
 
 # %% [markdown]
 # ## One video, live
@@ -85,6 +90,8 @@ show(figures.ntest_curve(rows, model="real", note=note), RESULTS_DIR, "fig4-reel
 lse = {p.num_clips: p.score for p in curve if p.series == "lse"}
 assert lse[1] < lse[4] < lse[16]  # more clips help
 assert lse[4] - lse[1] > lse[16] - lse[4]  # the first few most
+found = {(p.num_clips, p.series): p.score for p in recall}
+assert found[1, "lse"] < found[4, "lse"] < found[16, "lse"] > found[16, "mean"]
 assert {(p.x, p.y) for p in points if p.series == "T=1, R1"} == {(1, 10.2), (16, 12.7)}
 assert {row.num_clips for row in rows} == {1, 2, 4, 8, 16}
 
@@ -95,6 +102,7 @@ assert {row.num_clips for row in rows} == {1, 2, 4, 8, 16}
 # - **Method**: all N_test and aggregations from one pass over each video, since the clips nest.
 # - **Result**: for. On synthetic videos LogSumExp goes from 29 % (1 clip) to 57 % (4) and 79 % (16), the first clips giving most; but it has not
 #   saturated at 16, and mean pooling, the paper's choice here, stops at 49 %: where one scene holds the answer, how votes are pooled decides.
+#   R@1 of captions goes from 13 % to 28 % and 43 % by LogSumExp, and to 28 % by the mean.
 # - **Easy / difficult**: the paper's difference from 1 to 16 clips (10.2 to 12.7 R@1) is itself within the noise of 1,000 queries.
 
 # %%

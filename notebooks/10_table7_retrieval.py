@@ -73,7 +73,7 @@ show(figures.retrieval_ranking([Ranked(Path(h.path).stem, h.score, h.start, h.en
 # %% [markdown]
 # ## Ours, on other data (never beside the paper's)
 #
-# `synthetic`: 60 held-out videos drawn by code, one caption each.
+# `synthetic`: 60 held-out videos drawn by code, one caption each, of the opening scene. (Captions of all scenes: 04_fig4_ntest.)
 
 # %%
 path = sorted(committed_results().glob("synthetic-test-*.json"))[-1]

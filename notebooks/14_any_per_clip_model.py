@@ -17,7 +17,14 @@
 # Set `CLIPBERT_HF_MODEL` to a folder or a hub name of a ViLT that answers questions, such as `dandelin/vilt-b32-finetuned-vqa`.
 # **Without it, this notebook builds a tiny ViLT with random weights: its answers mean nothing, and show only how things are called.**
 
+# %% tags=["parameters"]
+MODE = "smoke"  # "smoke": minutes on two CPU cores, offline; "small", "full": more of the same
+DEVICE = "cpu"
+SEED = 0
+RESULTS_DIR = "../runs/notebooks"
+
 # %%
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -28,6 +35,7 @@ import transformers
 
 from clipbert import Predictor, attribute
 from clipbert.data.footage import demo_videos
+from clipbert.viz.notebook import environment
 
 transformers.utils.logging.disable_progress_bar()
 name = os.environ.get("CLIPBERT_HF_MODEL")
@@ -40,7 +48,7 @@ if name is None:
         hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, image_size=96, patch_size=32,
         vocab_size=len(pieces), max_position_embeddings=24, id2label=answers, label2id={answer: j for j, answer in answers.items()},
     )  # fmt: skip
-    torch.manual_seed(0)
+    torch.manual_seed(SEED)
     transformers.ViltForQuestionAnswering(config).save_pretrained(folder)
     transformers.ViltImageProcessorPil(size={"shortest_edge": 96}).save_pretrained(folder)
     transformers.BertTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, model_max_length=24).save_pretrained(folder)
@@ -52,7 +60,7 @@ print("a model named by you" if "CLIPBERT_HF_MODEL" in os.environ else "a tiny V
 
 # %%
 reel = demo_videos(Path("../cache/footage"))[1]
-predictor = Predictor.from_pretrained(f"hf:{name}")
+predictor = Predictor.from_pretrained(f"hf:{name}", device=DEVICE)
 video = predictor.encode(reel.path, num_clips=16)
 prediction = predictor.answer(video, "what animal is it?")
 print(prediction.answer, f"{float(prediction.scores.max()):.0%}", "of", prediction.candidates[:4])
@@ -86,3 +94,20 @@ print(note)
 for row in rows:
     if row.aggregation == "lse":
         print(f"N_test {row.num_clips:2}: {row.answer} {row.score:.0%}")
+
+# %%
+score = float(prediction.scores.max())
+assert abs(float(prediction.contribution.sum()) - math.log(score * len(prediction.candidates))) < 1e-3  # the clips' shares make the whole
+assert found.cells.abs().max() > 0
+assert {row.num_clips for row in rows} == {1, 2, 4, 8, 16}
+
+# %% [markdown]
+# ## Scope, method, result, limits
+#
+# - **Scope**: any model of transformers that scores one clip and one text; here one question about one video.
+# - **Method**: `encode`, `answer`, `attribute`, `sweep`, as with ClipBERT.
+# - **Result**: pooling, exact Shapley values of clips, patches and the N_test sweep need nothing of a model but clip scores and an attention mask.
+# - **Easy / difficult**: a model trained on single images was never asked to pool; which aggregation suits it has to be measured.
+
+# %%
+environment(MODE, DEVICE, SEED)

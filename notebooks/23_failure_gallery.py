@@ -121,7 +121,7 @@ for name, broken in BROKEN.items():
         with Video.open(folder / name) as opened:
             message = "; ".join(opened.notices) or "opened"
     except VideoError as error:
-        message = str(error)
+        message = str(error).replace(f"{folder.resolve()}/", "")
     said.append({"file": name, "bytes": len(broken), "what a user reads": message})
 table(said)
 
