@@ -1,5 +1,6 @@
 """Two models asked the same of the same clips: their answers by N_test, and each clip's own vote, side by side."""
 
+import html
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -54,21 +55,34 @@ def model_panel(shared: Shared, question: gr.Textbox, listed: gr.Textbox) -> Non
                     return
         settings_of_clips = {key: value for key, value in vars(wanted).items() if key != "aggregation"}
         _, clips, _ = own.plan_clips(video, **settings_of_clips)
-        yield {votes: votes_html(done, clips)}
+        yield {said: f'<p role="status">{answers_html(done, wanted.num_clips, wanted.aggregation)}</p>', votes: votes_html(done, clips)}
 
     inputs, outputs = [question, listed, other, *shared.settings], [said, votes, *curves.outputs]
     shared.on(run.click, compare, inputs, outputs, notice=notice, concurrency_id="model")
     shared.when_video_changes(lambda session: {said: "", votes: "", **curves.clear()}, outputs=outputs, notice=notice)
 
 
+def answers_html(sweeps: dict[str, Sweep], num_clips: int, aggregation: str) -> str:
+    """Each model's pooled answer."""
+    told = []
+    for model, sweep in sweeps.items():
+        row = next(row for row in sweep.rows() if (row.num_clips, row.aggregation) == (num_clips, aggregation))
+        told.append(f"{html.escape(model)}: <b>{html.escape(row.answer)}</b>, {100 * row.score:.0f}\u00a0%")
+    return f"{'; '.join(told)} (N_test {num_clips}, {aggregation})."
+
+
 def votes_html(sweeps: dict[str, Sweep], clips: "Sequence[ClipTimes]") -> str:
-    """A table of each clip's own answer by each model.  Raises ValueError where a sweep has not seen that many clips."""
+    """A table of each clip's own answer by each model, ≠ where they differ.  Raises ValueError where a sweep has not seen that many clips."""
     from clipbert.viz.figures import to_table
 
-    rows = [{"clip": n, "seconds": f"{clip.start:.1f} to {clip.end:.1f}"} for n, clip in enumerate(clips, 1)]
+    rows: list[dict[str, object]] = [{"clip": n, "seconds": f"{clip.start:.1f}\u00a0to\u00a0{clip.end:.1f}"} for n, clip in enumerate(clips, 1)]
+    answers: list[list[str]] = []
     for model, sweep in sweeps.items():
         if len(clips) not in sweep.logits:
             raise ValueError(f"the sweep of {model} has no N_test={len(clips)}; it has {', '.join(map(str, sweep.logits))}.")
-        for row, own in zip(rows, sweep.logits[len(clips)].softmax(dim=-1), strict=True):
-            row[model] = f"{sweep.candidates[int(own.argmax())]} {100 * float(own.max()):.0f} %"
-    return to_table(rows, caption=f"Each clip's own answer, {len(clips)} clips, models {' and '.join(sweeps)}")
+        own = sweep.logits[len(clips)].softmax(dim=-1).max(dim=-1)
+        answers.append([sweep.candidates[best] for best in own.indices.tolist()])
+        for row, answer, first, share in zip(rows, answers[-1], answers[0], own.values.tolist(), strict=True):
+            row[model] = f"{'≠ ' * (answer != first)}{answer} {100 * share:.0f}\u00a0%"
+    alike = sum(len(set(of_clip)) == 1 for of_clip in zip(*answers, strict=True))
+    return to_table(rows, caption=f"Each clip's own answer; the models agree on {alike} of {len(clips)} clips")

@@ -241,6 +241,17 @@ def test_panels_share_one_scale_and_one_legend() -> None:
     assert len({axes.get_ylim() for axes in printed.axes if axes.get_visible()}) == 1 and len(printed.legends[0].get_texts()) == 3
 
 
+def test_an_answer_is_named_once_where_a_line_comes_to_it() -> None:
+    answers = {1: ("red", "red"), 2: ("blue", "blue"), 4: ("blue", "red"), 8: ("red", "red")}
+    sweep = [
+        SweepRow(n, how, answer, 0.6 + k / 20)
+        for n, pair in answers.items()
+        for k, (how, answer) in enumerate(zip(("mean", "max"), pair, strict=True))
+    ]
+    named = {(row["num_clips"], row["aggregation"]): row["label"] for row in figures.ntest_curve(sweep, model="m").rows if row["label"]}
+    assert named == {(2, "max"): "blue", (4, "max"): "red", (8, "mean"): "red"}
+
+
 def test_a_point_of_a_sweep_tells_its_margin_its_seconds_and_what_it_reused() -> None:
     chart = figures.ntest_curve([SweepRow(4, "lse", "red", 0.7, 0.5)], model="m", spent={4: Spent(1.25, 3)})
     (hover,) = figures.screen_figure(chart).data[0].customdata

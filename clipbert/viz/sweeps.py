@@ -13,14 +13,15 @@ from clipbert.viz.style import plain
 
 MEASURED, PAPER = "measured here", "the paper"
 POOLED = "pooled"
+CLOSE = 0.1  # probability: names of points this close would cover each other
 
 
 def ntest_curve(sweep: Sequence[SweepRow], *, model: str, note: str = "", spent: Mapping[int, Spent] | None = None) -> Chart:
-    """Probability of the answer given at each N_test, a line for each aggregation; a point that answers otherwise is named."""
+    """Probability of the answer given at each N_test, a line for each aggregation; an answer is named where the line comes to it."""
     final = sweep[-1].answer
     rows = _curve_rows(sweep, final, spent or {})
     return Chart(
-        "Answer by N_test", model, f"of the answer given; named where it is not “{plain(final, 40)}”" + f"; {note}" * bool(note), rows,
+        "Answer by N_test", model, f"of the answer given: “{plain(final, 40)}” until another is named" + f"; {note}" * bool(note), rows,
         Axis("N_test (clips)", "log2", ticks=_sizes(rows)), percent_axis("probability (%)", [row["probability_percent"] for row in rows]),
         (_curve_lines(rows),), AGGREGATIONS,
     )  # fmt: skip
@@ -33,7 +34,7 @@ def ntest_panels(
     final = next(iter(sweeps.values()))[-1].answer
     rows: list[Row] = [{panels: name, **row} for name, sweep in sweeps.items() for row in _curve_rows(sweep, final, (spent or {}).get(name, {}))]
     return Chart(
-        f"Answer by N_test under each {panels}", model, f"probability of the answer given; named where it is not “{plain(final, 40)}”", rows,
+        f"Answer by N_test under each {panels}", model, f"probability of the answer given: “{plain(final, 40)}” until another is named", rows,
         Axis("N_test (clips)", "log2", ticks=_sizes(rows)), percent_axis("probability (%)", [row["probability_percent"] for row in rows]),
         (_curve_lines(rows),), AGGREGATIONS, panels=panels,
     )  # fmt: skip
@@ -41,6 +42,7 @@ def ntest_panels(
 
 def _curve_rows(sweep: Sequence[SweepRow], final: str, spent: Mapping[int, Spent]) -> list[Row]:
     rows: list[Row] = []
+    named = _named(sweep, final)
     for row in sweep:
         of_size = spent.get(row.num_clips)
         told = f"{of_size.seconds:.2f} s, {of_size.num_reused} of {row.num_clips} clips reused" if of_size else ""
@@ -48,9 +50,21 @@ def _curve_rows(sweep: Sequence[SweepRow], final: str, spent: Mapping[int, Spent
             "num_clips": row.num_clips, "aggregation": row.aggregation, "answer": row.answer, "probability_percent": 100 * row.score,
             "margin_percent": 100 * row.margin, "seconds": of_size.seconds if of_size else None,
             "clips_reused": of_size.num_reused if of_size else None, "spent": told,
-            "label": plain(row.answer, 14) if row.answer != final else "",
+            "label": plain(row.answer, 14) if (row.num_clips, row.aggregation) in named else "",
         })  # fmt: skip
     return rows
+
+
+def _named(sweep: Sequence[SweepRow], final: str) -> set[tuple[int, str]]:
+    """The points where a line's answer becomes another one; of points close together that would bear one name at one N_test, the upper."""
+    before, changed = dict.fromkeys(AGGREGATIONS, final), []
+    for row in sorted(sweep, key=lambda row: (row.num_clips, -row.score)):
+        if row.answer != before[row.aggregation] and not any(
+            (row.num_clips, row.answer) == (other.num_clips, other.answer) and other.score - row.score < CLOSE for other in changed
+        ):
+            changed.append(row)
+        before[row.aggregation] = row.answer
+    return {(row.num_clips, row.aggregation) for row in changed}
 
 
 def _curve_lines(rows: Sequence[Row]) -> Lines:
