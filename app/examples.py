@@ -44,6 +44,8 @@ class Examples:
         self.folder, self._wanted = folder, threading.Event()
         self._prepared: Future[tuple[Example, ...]] = Future()
         self._answered: dict[str, Asked] = {}
+        self.why_not: dict[str, ValueError] = {}
+        """Of examples that the model cannot answer."""
         self._finished = False
         self._news = threading.Condition()
         threading.Thread(target=self._prepare, name="make examples", daemon=True).start()
@@ -82,6 +84,9 @@ class Examples:
             *_, asked = ask_stream(predictor, example.path, example.asks)
         except ValueError as error:  # as of a model that needs choices, for an open question
             log.warning("the example %s is not answered in advance: %s", example.name, error)
+            with self._news:
+                self.why_not[example.name] = error
+                self._news.notify_all()
             return
         with self._news:
             self._answered[example.name] = asked
@@ -90,7 +95,7 @@ class Examples:
     def answered(self, name: str, *, within_seconds: float) -> Asked | None:
         """The example's result, waited for; None where there will be none."""
         with self._news:
-            self._news.wait_for(lambda: self._finished or name in self._answered, within_seconds)
+            self._news.wait_for(lambda: self._finished or name in self._answered or name in self.why_not, within_seconds)
             return self._answered.get(name)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from clipbert.attribution_attention import attention_maps
 from clipbert.attribution_target import find_target, inside
 from clipbert.cell_grid import CellGrid
+from clipbert.per_clip import ClipBertPerClip
 from clipbert.predict import Predictor
 from clipbert.types import EncodedVideo
 
@@ -53,9 +54,11 @@ def head_attention(
 ) -> HeadAttention:
     """Of one clip (counted from 0) and a question, or with task "match" a caption; of choices that are texts of their own, the answer's.
 
-    Raises ValueError for a clip that is not there or a score that no attention
+    Raises ValueError for another model than ClipBERT, a clip that is not there or a score that no attention
     leads to, and as `Predictor.answer` and `Predictor.match` do.
     """
+    if not isinstance(predictor.model, ClipBertPerClip):
+        raise ValueError(f"the heads of model {predictor.model.name} are not known; their attention is shown of ClipBERT alone.")
     encoded = video if isinstance(video, EncodedVideo) else predictor.encode(video)
     if not 0 <= clip < encoded.num_clips:
         raise ValueError(f"the clips are numbered 0 to {encoded.num_clips - 1} here, so there is no clip {clip}.")

@@ -99,8 +99,8 @@ def kept(browser: Any, app_url: str) -> Iterator[Any]:
 
 
 @contextmanager
-def fresh_page(browser: Any, app_url: str, **settings: Any) -> Iterator[Any]:
-    """The same of the app at an address; `settings` are of playwright's new_context."""
+def fresh_page(browser: Any, app_url: str, *, answered: str = "#answer .big", **settings: Any) -> Iterator[Any]:
+    """The same of the app at an address; `answered` is seen once the example is, `settings` are of playwright's new_context."""
     context = browser.new_context(viewport={"width": 1280, "height": 1000}, **settings)
     page = context.new_page()
     page.set_default_timeout(90_000)
@@ -108,7 +108,7 @@ def fresh_page(browser: Any, app_url: str, **settings: Any) -> Iterator[Any]:
     page.on("request", lambda request: strays.append(request.url) if not request.url.startswith((app_url, "data:", "blob:")) else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(app_url)
-    page.wait_for_selector("#answer .big", timeout=300_000)
+    page.wait_for_selector(answered, timeout=300_000)
     yield page
     context.close()
     assert not strays and not errors, f"requests to elsewhere: {strays}; errors: {errors}"

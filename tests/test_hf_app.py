@@ -77,3 +77,15 @@ def test_clip_searches_and_is_explained_by_clips_and_cells(clip: Any) -> None:
 def test_what_clip_cannot_do_is_told(clip: Any, settings: dict[str, str], told: str) -> None:
     with pytest.raises(AppError, match=told):
         clip.predict(handle_file(VIDEO), "what is it?", **settings)
+
+
+def test_clip_is_explained_at_every_level_on_the_page(clip: Any, browser: Any) -> None:
+    with fresh_page(browser, clip.src, answered="#ask-notice :text('give choices')") as page:
+        page.click("#tab-attribution-button")
+        page.fill("#attribution-text textarea, #attribution-text input", "a red car")
+        page.click("#attribution-kind label:has-text('caption')")
+        page.click("#explain")
+        page.locator("#attribution-clips button").first.click()
+        page.wait_for_selector("#attribution-tokens .word")
+        assert page.locator("#attribution-cells .cell").count() == 49 and page.locator("#attribution-tokens .word").count() == 3
+        assert page.locator("#attribution-notice").inner_text().strip() == ""

@@ -12,6 +12,7 @@ from hf_models import DUAL_ENCODERS
 from PIL import Image
 from videos import write_video
 
+from clipbert.attention_heads import head_attention
 from clipbert.attribution import attribute
 from clipbert.faithfulness import faithfulness
 from clipbert.predict import Predictor
@@ -152,6 +153,11 @@ def test_deleting_covered_cells_leads_from_the_frame_to_its_mean_colour(predicto
 def test_what_cannot_be_looked_into_is_said_in_one_line(predictor: Predictor, method: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         attribute(predictor, predictor.encode(VIDEO, num_clips=1), TEXTS[0], task="match", method=method)
+
+
+def test_the_heads_of_another_model_are_not_known(predictor: Predictor) -> None:
+    with pytest.raises(ValueError, match="their attention is shown of ClipBERT alone"):
+        head_attention(predictor, VIDEO, TEXTS[0], clip=0, task="match")
 
 
 def test_a_copy_of_the_folder_is_the_same_model(predictor: Predictor, folder: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from app.pictures import Picture
 from app.save_panel import save_panel
 from app.saving import advice, compared, is_about, session_of
 from app.settings import sampling
-from app.shared import Shared, Updates, notice_html
+from app.shared import Shared, Updates, explain, notice_html
 from app.state import Session
 from app.views import CLICK_OTHER, CLICK_SECONDS, answer_html, cards_html, pieces_html, planned_html
 from clipbert.checks import require_text
@@ -189,7 +189,8 @@ class _Answer:
         fields = self.asking.shown(self.shared.examples.named(name).asks)
         asked = self.shared.examples.answered(name, within_seconds=FIRST_ANSWER_SECONDS)
         if asked is None or session.example != name:
-            return fields | cleared
+            refused = self.shared.examples.why_not.get(name) if session.example == name else None
+            return fields | cleared | ({self.notice: notice_html(explain(refused), "note")} if refused else {})
         session.results["ask"] = asked
         return fields | self.repool(session, how)
 
