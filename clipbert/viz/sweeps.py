@@ -57,7 +57,8 @@ def _curve_rows(sweep: Sequence[SweepRow], final: str, spent: Mapping[int, Spent
 
 def _named(sweep: Sequence[SweepRow], final: str) -> set[tuple[int, str]]:
     """The points where a line's answer becomes another one; of points close together that would bear one name at one N_test, the upper."""
-    before, changed = dict.fromkeys(AGGREGATIONS, final), []
+    before: dict[str, str] = {how: final for how in AGGREGATIONS}
+    changed: list[SweepRow] = []
     for row in sorted(sweep, key=lambda row: (row.num_clips, -row.score)):
         if row.answer != before[row.aggregation] and not any(
             (row.num_clips, row.answer) == (other.num_clips, other.answer) and other.score - row.score < CLOSE for other in changed
