@@ -106,15 +106,15 @@ def _tested(args: argparse.Namespace, predictor: Any, video: Any, found: Any, wa
     def add(kind: str, result: dict[str, Any]) -> None:
         tested.setdefault(kind, []).append(result)
 
-    looks = {"steps": CHEFER_STEPS} if args.chefer else {}
+    shares: dict[str, Any] = {"steps": CHEFER_STEPS} if args.chefer else {}
     for clip in [None] if found.level == "clips" else found.clip_index:
         asked, known = (predictor, video, args.question), {}
         needs_others = args.others or args.checks
         others, why_not = other_maps(*asked, found, clip=clip, progress=show_progress, file=args.video, **wanted) if needs_others else ([], {})
         if args.faithfulness:
-            add("faithfulness", faithfulness_result(faithfulness(*asked, found, clip=clip, known=known, **away, **looks)))
+            add("faithfulness", faithfulness_result(faithfulness(*asked, found, clip=clip, known=known, **away, **shares)))
         for other in others if args.others else ():
-            add("others", faithfulness_result(faithfulness(*asked, other, clip=clip, known=known, **away, **looks)))
+            add("others", faithfulness_result(faithfulness(*asked, other, clip=clip, known=known, **away, **shares)))
         if args.checks:
             checked = checkup(*asked, found, others=others, clip=clip, **away, **given(args, "baseline", "steps"))
             add("checks", checkup_result(checked))
