@@ -85,27 +85,33 @@ def build_app(
         endpoints(shared)
         gallery_endpoints(shared)
         follow_theme(shared)
-
-        def closed(request: gr.Request) -> None:
-            shared.sessions.close(str(request.session_hash))
-
-        def loaded(address: str) -> Iterator[Any]:
-            yield banner_html(*engine.banner()), *(gr.skip() for _ in shared.settings)
-            engine.wait()
-            own = linked_settings(address, known, engine) if engine.state == "ready" else [gr.skip() for _ in shared.settings]
-            yield banner_html(*engine.banner()), *own
-
-        app.load(
-            loaded,
-            [shared.address],
-            js=READ_ADDRESS,
-            outputs=[banner, *shared.settings],
-            show_progress="hidden",
-            api_visibility="private",
-            concurrency_limit=None,
-        )
-        app.unload(closed)
+        _wire_opening_and_closing(shared, banner)
     return app
+
+
+def _wire_opening_and_closing(shared: Shared, banner: gr.HTML) -> None:
+    """A page that opens is told of the model, once it is loaded of the settings that its address names; one that closes is forgotten."""
+
+    def closed(request: gr.Request) -> None:
+        shared.sessions.close(str(request.session_hash))
+
+    def loaded(address: str) -> Iterator[Any]:
+        engine, as_they_are = shared.engine, [gr.skip() for _ in shared.settings]
+        yield banner_html(*engine.banner()), *as_they_are
+        engine.wait()
+        own = linked_settings(address, shared.examples, engine) if engine.state == "ready" else as_they_are
+        yield banner_html(*engine.banner()), *own
+
+    shared.page.load(
+        loaded,
+        [shared.address],
+        js=READ_ADDRESS,
+        outputs=[banner, *shared.settings],
+        show_progress="hidden",
+        api_visibility="private",
+        concurrency_limit=None,
+    )
+    shared.page.unload(closed)
 
 
 def launch(app: gr.Blocks, **settings: Any) -> str:

@@ -77,5 +77,5 @@ def test_a_file_that_measured_nothing_of_the_paper_is_refused_in_the_page(page: 
     page.get_by_role("tab", name="Tables").click()
     page.click("#tables-import button")
     page.set_input_files("#tables-files input[type=file]", str(tmp_path / "other.json"))
-    page.wait_for_selector("#tables-notice .bad")
-    assert "other.json names none" in page.inner_text("#tables-notice .bad")
+    page.wait_for_selector("#tables-import-notice .bad")
+    assert "other.json names none" in page.inner_text("#tables-import-notice .bad")

@@ -36,6 +36,10 @@ def build(shared: Shared) -> None:
     with gr.Row():
         largest = gr.Radio(["4", "8", "16"], value="16", label="Up to N_train and T of", elem_id="cost-largest")
         repeats = gr.Slider(1, 20, 5, step=1, precision=0, label="Passes that count", elem_id="cost-repeats")
+        cap = gr.Number(
+            0, minimum=0, label="Memory cap (GiB)", elem_id="cost-cap",
+            info="0: what is free. 32 asks the paper's question: how many videos would fit its GPU; on a CPU that is predicted.",
+        )  # fmt: skip
     with gr.Row():
         go = gr.Button("Measure", variant="primary", elem_id="cost-go")
         stop = gr.Button("Stop", variant="stop", elem_id="cost-stop")
@@ -51,13 +55,15 @@ def build(shared: Shared) -> None:
     with gr.Column(visible=False) as saving:
         save_buttons(shared, "cost", notice, {"csv": _write_csv, "json": _write_json})
 
-    def run(session: Session, name: str, batch_size: int, largest: str, repeats: int) -> Iterator[Updates]:
+    def run(session: Session, name: str, batch_size: int, largest: str, repeats: int, cap: float | None) -> Iterator[Updates]:
         from clipbert.cost import measure, sizes_up_to
         from clipbert.cost_settings import CostSettings
         from clipbert.per_clip import find_device
 
         session.stop.clear()
-        settings = CostSettings(model=name, batch_size=batch_size, repeats=repeats, device=find_device("auto").type)
+        settings = CostSettings(
+            model=name, batch_size=batch_size, repeats=repeats, device=find_device("auto").type, memory_cap=int((cap or 0) * 2**30)
+        )
         sizes = sizes_up_to(int(largest))
         total, start, points = 2 * len(sizes) - 1, time.perf_counter(), []
         yield {state: _progress(0, total, 0.0), saving: gr.Column(visible=False), **_updates(*(picture.clear() for picture in pictures.values()))}
@@ -82,7 +88,7 @@ def build(shared: Shared) -> None:
         return _updates(*(pictures[place].show(session, chart) for place, chart in charts.items()))
 
     outputs = [state, saving, *(output for picture in pictures.values() for output in picture.outputs)]
-    shared.on(go.click, run, [model, batch, largest, repeats], outputs, notice=notice, concurrency_id="cost")
+    shared.on(go.click, run, [model, batch, largest, repeats, cap], outputs, notice=notice, concurrency_id="cost")
     shared.stops(stop)
 
 

@@ -41,6 +41,7 @@ def build(shared: Shared) -> None:
             "They are checked against the paper's tables, and shown to you alone.",
             elem_classes="soft",
         )
+        told = gr.HTML(elem_id="tables-import-notice")  # of its own: a table that is drawn later must not clear it
         files = gr.File(label="Result files", file_count="multiple", file_types=[".json"], elem_id="tables-files", height=120)
 
     def show(session: Session, name: str, everything: bool) -> Updates:
@@ -53,7 +54,7 @@ def build(shared: Shared) -> None:
         return show(session, name, everything)
 
     shared.on([shared.tab.select, choice.change, all_rows.change], show, [choice, all_rows], [view], notice=notice, show_progress="hidden")
-    shared.on([files.upload, files.clear], add, [files, choice, all_rows], [view], notice=notice)
+    shared.on([files.upload, files.clear], add, [files, choice, all_rows], [view], notice=told)
 
 
 def choices() -> list[tuple[str, str]]:
