@@ -33,8 +33,8 @@ Row = dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="synthetic")
-    parser.add_argument("--questions", type=int, default=200)
-    parser.add_argument("--per-video", type=int, default=4)
+    parser.add_argument("--questions", type=int, default=210)
+    parser.add_argument("--per-video", type=int, default=5)
     parser.add_argument("--tested", type=int, default=16, help="videos of which one question is tested for faithfulness")
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--data", type=Path)

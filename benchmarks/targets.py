@@ -42,12 +42,11 @@ WHY_MISSED = {
     "T5": "At N=1 the only backward pass starts with no gradients in memory; from the second clip on, those of the first are there (one copy of "
     "the weights). Against N=2 memory is flat.",
     "T6 full": "Only where one clip of each video is a batch too small to keep the cores busy, as here with B=2 and a small model: one pass folds "
-    "all clips into one batch. With 8 clips a pass (clips.clips_per_pass) it is met.",
+    "all clips into one batch. With 8 clips a pass (`clips.clips_per_pass`) it is met.",
     "T6 split": "As T6 full.",
-    "D3 time": "The whole difference, 3 to 4 ms, is the reading of the file's packets, from which every time on the timeline is exact; a full decode "
-    "and seeking are handed the frames' numbers here, and read nothing. With one clip of two frames that is a third of all work, with four it "
-    "is nothing.",
+    "D3 time": "The difference, 3 to 4 ms, is the reading of the file's packets, from which every time on the timeline is exact; a full decode "
+    "and seeking are handed the frames' numbers here, and read nothing. For one clip of two frames that is a third of all work.",
     "I7": "The model's answers depend on which clip shows the evidence: on the synthetic test questions the answer last changed at clip 5.0 on "
-    "average, so a rule that knew the future would read 5.0, and one that must not err more than 0.5 % has to wait for nearly all.",
+    "average, so a rule that knew the future would read 5.0, and one that may err on 0.5 % has to wait for nearly all.",
 }
 """Why a row does not reach its target, shown below the table."""
