@@ -42,10 +42,13 @@ def measured(model: str, videos: Path, annotations: Iterable[Path], how: str) ->
     for allowed in ALLOWED:
         margin = calibrated_margin([logits for logits, _ in calibration], how, disagreement=allowed)
         found: dict[str, Any] = told(test, settling([logits for logits, _ in test], how, margin), how)
-        words = f"{100 * found['disagreement']:.2g} % [95 %: at most {100 * found['disagreement_at_most']:.2g} %] of {len(test)} answers differ"
         right = f"{100 * found['accuracy']:.1f} % right, of all clips {100 * found['accuracy_of_all_clips']:.1f} %"
-        about = f"{model}, {how}: clips read, {100 * allowed:g} % of calibration answers may differ"
-        rows.append(Row("I7", about, "clips", found["mean_clips"], NUM_CLIPS, found["mean_clips"], note=f"{words}; {right}; margin {margin:g}"))
+        about = f"{model}, {how}, {100 * allowed:g} % of calibration answers may change"
+        bound = f"of {len(test)} questions, 95 %: at most {100 * found['disagreement_at_most']:.2g} %"
+        rows += [
+            Row("I7", f"clips read: {about}", "clips", found["mean_clips"], NUM_CLIPS, found["mean_clips"], note=f"{right}; margin {margin:g}"),
+            Row("I7 changed", f"answers changed: {about}", "%", 100 * found["disagreement"], ratio=found["disagreement"], note=bound),
+        ]
     return rows
 
 
