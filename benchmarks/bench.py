@@ -2,7 +2,7 @@
 
 Each writes its rows to benchmarks/results, in short as NAME-quick-DATE.json, which is not committed.
 
-`--document` measures nothing: it writes docs/performance.md and its picture from the newest committed result of each benchmark.
+`--document` measures nothing: it writes docs/performance.md and its pictures from the newest committed result of each benchmark.
 """
 
 import argparse
@@ -12,12 +12,17 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import pictures
 from rows import RESULTS, Row, read, table
 from targets import GPU_ONLY, TARGETS, WHY_MISSED
+
+from clipbert.viz.chart import Chart
+from clipbert.viz.export import save
 
 HERE = Path(__file__).parent
 BENCHMARKS = ("decode", "inference", "training", "retrieval", "resume", "adaptive", "samplers")
 DOCUMENT = HERE.parent / "docs" / "performance.md"
+PICTURES = DOCUMENT.parent / "pictures"
 HEAD = """\
 # Performance: measured beside the original's algorithm
 
@@ -70,7 +75,13 @@ def _why(key: str) -> str:
 
 def document() -> str:
     rows = committed()
-    parts = [HEAD, "## Targets\n", table(by_target(rows), TARGETS), ""]
+    parts = [
+        HEAD,
+        *(f"![{chart.title}](pictures/{name}.png)\n" for name, chart in drawn().items()),
+        "## Targets\n",
+        table(by_target(rows), TARGETS),
+        "",
+    ]
     if late := missed(rows):
         parts += ["## Targets not met, and why\n", *(f"- **{key}**: {WHY_MISSED.get(key, 'not explained yet.')}" for key in late), ""]
     if absent := missing(rows):
@@ -79,6 +90,13 @@ def document() -> str:
         if (path := newest(name)) and read(path):
             parts += [f"## {name.capitalize()}\n", about(path), "", table([row for row in read(path) if not row.target], TARGETS), ""]
     return "\n".join(parts)
+
+
+def drawn() -> dict[str, Chart]:
+    """The pictures of the document, by name."""
+    found = {"targets": pictures.targets(by_target(committed()))}
+    path = newest("samplers")
+    return found | ({"samplers": pictures.samplers(path)} if path else {})
 
 
 def about(path: Path) -> str:
@@ -100,6 +118,8 @@ def main() -> None:
     if args.document:
         DOCUMENT.parent.mkdir(exist_ok=True)
         DOCUMENT.write_text(document(), encoding="utf-8")
+        for name, chart in drawn().items():
+            save(chart, PICTURES / f"{name}.png")
         print(DOCUMENT)
         return
     rows = run(args.only, quick=not args.all)
