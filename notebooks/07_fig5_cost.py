@@ -25,6 +25,8 @@ SEED = 0
 RESULTS_DIR = "../runs/notebooks"
 
 # %%
+import os
+
 from clipbert.cost import measure, predict_cost
 from clipbert.cost_panels import fit_line, panels
 from clipbert.cost_settings import CostSettings
@@ -34,8 +36,9 @@ from clipbert.viz.chart import Axis, Chart, Lines
 from clipbert.viz.notebook import environment, show, table
 
 SIZES = (1, 2, 4) if MODE == "smoke" else (1, 2, 4, 8, 16)
-settings = CostSettings(model="paper" if MODE == "full" else "small", device=DEVICE, warmup=1, repeats=3 if MODE == "smoke" else 10, seed=SEED)
+settings = CostSettings(model="paper" if MODE == "full" else "small", device=DEVICE, warmup=1, repeats=15 if MODE == "smoke" else 30, seed=SEED)
 points = list(measure(settings, clips=SIZES, frames=SIZES))
+print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; above 1 for each core, milliseconds are too long")
 
 # %%
 for panel in panels(points):
