@@ -9,13 +9,14 @@ from app_fixtures import fresh_page, running_app
 from conftest import GOLDEN
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from hf_models import write_clip, write_vilt_qa
+from hf_models import WRITERS, write_clip, write_vilt_qa
 from test_predict import make_predictor
 
 from clipbert.predict import Predictor
 
 pytestmark = pytest.mark.slow
 VIDEO = GOLDEN / "video_a30.mp4"
+WITHOUT_MATCH = ("vilt-qa", "blip-answer", "answering")
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +90,24 @@ def test_clip_is_explained_at_every_level_on_the_page(clip: Any, browser: Any) -
         page.wait_for_selector("#attribution-tokens .word")
         assert page.locator("#attribution-cells .cell").count() == 49 and page.locator("#attribution-tokens .word").count() == 3
         assert page.locator("#attribution-notice").inner_text().strip() == ""
+
+
+@pytest.mark.parametrize("family", WRITERS)
+def test_what_the_tabs_ask_works_with_every_family(family: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder, choices = WRITERS[family](tmp_path_factory.mktemp(family)), "red\ngreen"
+    with running_app(Predictor.from_pretrained(f"hf:{folder}", device="cpu"), tmp_path_factory) as url:
+        client = Client(url, verbose=False)
+        video = handle_file(VIDEO)
+        assert client.predict(video, "what is it?", choices, 2, 1, api_name="/multiple_choice")["answer"] in ("red", "green")
+        assert len(client.predict(video, "what is it?", choices=choices, api_name="/sweep")["rows"]) == 15
+        for method, level in (("clip_shapley", "contributions"), ("cell_occlusion", "cells"), ("token_ablation", "tokens")):
+            explained = client.predict(
+                video, "what is it?", 2, 1, method=method, clip=0 if level == "contributions" else 1, choices=choices, api_name="/attribute"
+            )
+            assert explained["method"] == method and (level == "contributions" or explained["clips"][0][level])
+        if family in WITHOUT_MATCH:
+            with pytest.raises(AppError, match="has no match score"):
+                client.predict([video], "a red car", api_name="/retrieve")
+        else:
+            assert len(client.predict([video], "a red car", api_name="/retrieve")["hits"]) == 1
+        client.close()
