@@ -12,7 +12,7 @@
 # # Which attribution method finds the evidence?
 #
 # Synthetic videos know where their answer is seen. A method is right where it points at the planted clip, frame, cell or word; and a random map
-# tells what pointing is worth. 199 questions about 50 held-out videos (`benchmarks/attribution_leaderboard.py`).
+# tells what pointing is worth. 210 questions about 42 held-out videos (`benchmarks/attribution_leaderboard.py`).
 
 # %% tags=["parameters"]
 MODE = "smoke"  # "smoke": minutes on two CPU cores, offline; "small", "full": more of the same
