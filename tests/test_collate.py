@@ -46,6 +46,21 @@ def test_texts_are_padded_to_the_longest_and_know_their_video(processor: Any) ->
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+@pytest.mark.parametrize(("multiple", "longest"), [(8, 14), (5, 30), (1, 30)])
+def test_texts_are_padded_to_a_multiple_of_words_as_far_as_the_model_reads(multiple: int, longest: int) -> None:
+    items = [item(Example("v", "0", "who ?")), item(Example("w", "1", "what is the man on the red horse doing ?"))]
+    short = tiny_processor(tiny_model())
+    short.max_text_length = longest
+    collator = Collator(short, Questions("qa"))
+    plain = collator(items).clips
+    collator.word_multiple = multiple
+    padded = collator(items).clips
+    length = plain.input_ids.shape[1]
+    assert padded.input_ids.shape[1] == min(-(-length // multiple) * multiple, longest)
+    assert torch.equal(padded.input_ids[:, :length], plain.input_ids) and torch.equal(padded.attention_mask[:, :length], plain.attention_mask)
+    assert not padded.attention_mask[:, length:].any() and not padded.input_ids[:, length:].any()
+
+
 def test_pinning_has_no_effect_without_cuda(processor: Any) -> None:
     batch = Collator(processor, Questions("qa"))([item(Example("v", "0", "who ?"))])
     assert batch.pin_memory() is batch

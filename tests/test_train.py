@@ -213,6 +213,21 @@ def test_saving_memory_leaves_losses(world: Path, tmp_path: Path, two_pass: str)
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_compiled_blocks_leave_losses_and_weights(world: Path, tmp_path: Path) -> None:
+    plain = {**SIZES, **RESNET, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    losses = []
+    for name, compiled in (("plain", False), ("compiled", True)):
+        (tmp_path / name).mkdir()
+        path = config(tmp_path / name, source(world, "retrieval"), model={"config": plain}, engine={"compile": compiled})
+        subprocess.run(command(path), env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, timeout=600)
+        losses.append([line["loss"] for line in log(tmp_path / name / "out")])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    plain_weights, compiled_weights = (checkpoint_tensors(tmp_path / name / "out" / "step_00000003") for name in ("plain", "compiled"))
+    assert plain_weights.keys() == compiled_weights.keys()
+
+
 def test_frozen_parts_stay(world: Path, tmp_path: Path) -> None:
     path = config(tmp_path, source(world, "qa"), model={"config": {**SIZES, **RESNET}, "freeze": ["cnn", "words"]})
     made = train.Run(read_settings(path))

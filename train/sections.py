@@ -218,6 +218,9 @@ class EngineSettings:
     """fp32, bf16, or fp16 (DeepSpeed on GPUs, with dynamic loss scaling)."""
     activation_checkpointing: bool = False
     """Of transformer layers and CNN blocks keep only the input, and compute the rest again for the gradients: less memory, more time."""
+    compile: bool = False
+    """Transformer layers and CNN blocks by torch.compile: fewer and larger kernels, after a minute or more of compiling. Texts are padded to a
+    multiple of 8 words, so that few lengths occur. On a CPU it needs a C++ compiler."""
     knobs: str = ""
     """DeepSpeed JSON with engine knobs of your own; empty is train/deepspeed/zero{stage}.json."""
 

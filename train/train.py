@@ -34,7 +34,7 @@ from clipbert.data.dataset import UnreadableVideos
 from clipbert.data.seeds import derived_seed
 from clipbert.evaluate import Share
 from clipbert.processing import ClipBertProcessor
-from clipbert.recompute import checkpoint_activations
+from clipbert.recompute import blocks, checkpoint_activations
 from train import checkpoints, record
 from train.engine import DeepSpeedEngine, Engine, LocalEngine, mean_over_processes
 from train.grids import FrozenCnn, GridDataset, fill
@@ -47,6 +47,7 @@ from train.start import start_model
 from train.validation import measure, score_of, validation_loss
 
 EXIT_INTERRUPTED = 130
+WORD_MULTIPLE = 8  # of a padded text, for compiled blocks
 
 
 class Run:
@@ -74,6 +75,9 @@ class Run:
             sampling = replace(sampling, seed=derived_seed(settings.run.seed, "source", number))
             views = settings.clips.views(draws) if learns else settings.clips.plain_views(draws)
             opened.append(open_source(source, rows, sampling, self.processor, heads, views, cache))
+        if settings.engine.compile:
+            for source in opened:
+                source.collator.word_multiple = WORD_MULTIPLE
         if settings.clips.grid_cache:
             opened = keep_grids(opened, model, self.processor, settings)
         self.train, self.validation = opened[: len(settings.train)], opened[len(settings.train) :]
@@ -179,6 +183,9 @@ def make_engine(settings: Settings, model: Any) -> Engine:
     model.clipbert.backbone.max_frames_at_once = settings.clips.max_frames_at_once
     if settings.engine.activation_checkpointing:
         checkpoint_activations(model)
+    if settings.engine.compile:
+        for block in blocks(model):
+            block.compile(dynamic=False)
     if settings.engine.kind == "deepspeed":
         return DeepSpeedEngine(model, optimizer, settings.engine, o)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:

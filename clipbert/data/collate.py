@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from clipbert.data.dataset import Group, Item, Unreadable
 from clipbert.data.rows import Example
@@ -58,9 +59,16 @@ def _pinned(value: Any) -> Any:
     return None if value is None else value.pin_memory()
 
 
-def collate(items: Sequence[Item], processor: ClipBertProcessor, asked: Sequence[Asked]) -> ClipBatch:
-    """The items' clips with their texts, padded to the longest text here; `asked` is by item."""
+def collate(items: Sequence[Item], processor: ClipBertProcessor, asked: Sequence[Asked], *, word_multiple: int = 1) -> ClipBatch:
+    """The items' clips with their texts, padded to the longest text here; `asked` is by item.
+
+    With `word_multiple` the padded length is a multiple of it, or the longest
+    that the processor allows, so that few shapes occur.
+    """
     input_ids, attention_mask = processor.texts([text for one in asked for text in one.texts])
+    length = input_ids.shape[1]
+    more = max(min(length + -length % word_multiple, processor.max_text_length) - length, 0)
+    input_ids, attention_mask = pad(input_ids, (0, more)), pad(attention_mask, (0, more))  # [PAD] is 0
     labels = [torch.as_tensor(label) for one in asked for label in one.labels]
     return ClipBatch(
         pixel_values=[item.frames for item in items],
@@ -75,12 +83,15 @@ def collate(items: Sequence[Item], processor: ClipBertProcessor, asked: Sequence
 class Collator:
     """`collate_fn` of a DataLoader; `ask` says which texts and labels an item has."""
 
+    word_multiple = 1
+    """See `collate`."""
+
     def __init__(self, processor: ClipBertProcessor, ask: Callable[[Item], Asked]) -> None:
         self.processor, self.ask = processor, ask
 
     def __call__(self, items: Sequence[Item]) -> LoadedBatch:
         return LoadedBatch(
-            clips=collate(items, self.processor, [self.ask(item) for item in items]),
+            clips=collate(items, self.processor, [self.ask(item) for item in items], word_multiple=self.word_multiple),
             examples=tuple(example for item in items for example in item.examples),
             replaced=tuple(unreadable for item in items for unreadable in item.replaced),
             notices=tuple(notice for item in items for notice in item.notices),
