@@ -220,7 +220,8 @@ class EngineSettings:
     """Of transformer layers and CNN blocks keep only the input, and compute the rest again for the gradients: less memory, more time."""
     compile: bool = False
     """Transformer layers and CNN blocks by torch.compile: fewer and larger kernels, after a minute or more of compiling. Texts are padded to a
-    multiple of 8 words, so that few lengths occur. On a CPU it needs a C++ compiler."""
+    multiple of 8 words, so that few lengths occur. For GPUs, where it was not measured yet: on a CPU it needs a C++ compiler, and a step of the
+    small model of benchmarks/training.py (B=2, N=4) took 231 ms of CPU time instead of 125."""
     knobs: str = ""
     """DeepSpeed JSON with engine knobs of your own; empty is train/deepspeed/zero{stage}.json."""
 
