@@ -22,15 +22,16 @@ from clipbert.viz.export import save
 HERE = Path(__file__).parent
 BENCHMARKS = ("decode", "inference", "training", "retrieval", "resume", "adaptive", "samplers")
 DOCUMENT = HERE.parent / "docs" / "performance.md"
-PICTURES = DOCUMENT.parent / "pictures"
+PICTURES = DOCUMENT.parent / "performance"
 HEAD = """\
 # Performance: measured beside the original's algorithm
 
 Made by `python benchmarks/bench.py --document` from `benchmarks/results/`; do not edit. "Official" is the original's algorithm, written straight
 with our weights and run in the same process (`benchmarks/official.py`); a ratio says how many times as much it takes, unless the target's words
 say otherwise. Limits are arithmetic. Every speed-up has a test or a check of equal results beside it: equal pixels (decode), the largest
-difference of a logit (inference) or of a gradient (training). All of this ran on a shared 2-core CPU beside other work: trust counts (frames,
-FLOPs, bytes) and ratios of CPU time more than milliseconds.
+difference of a logit (inference), of a log-odds (retrieval) or of a gradient (training). All ways run with freed memory kept by the process
+(`clipbert.memory`), the original's too: without it glibc gave each large tensor back, and both were a fifth to a half slower. All of this ran on
+a 2-core CPU: each section states its load; ratios of CPU time tell more than milliseconds.
 """
 
 
@@ -77,7 +78,7 @@ def document() -> str:
     rows = committed()
     parts = [
         HEAD,
-        *(f"![{chart.title}](pictures/{name}.png)\n" for name, chart in drawn().items()),
+        *(f"![{chart.title}](performance/{name}.png)\n" for name, chart in drawn().items()),
         "## Targets\n",
         table(by_target(rows), TARGETS),
         "",
@@ -118,6 +119,7 @@ def main() -> None:
     if args.document:
         DOCUMENT.parent.mkdir(exist_ok=True)
         DOCUMENT.write_text(document(), encoding="utf-8")
+        PICTURES.mkdir(exist_ok=True)
         for name, chart in drawn().items():
             save(chart, PICTURES / f"{name}.png")
         print(DOCUMENT)

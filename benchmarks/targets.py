@@ -42,13 +42,13 @@ GPU_ONLY = ("T1", "T2", "T3", "T9", "I3")
 WHY_MISSED = {
     "T5": "At N=1 the only backward pass starts with no gradients in memory; from the second clip on, those of the first are there (one copy of "
     "the weights). Against N=2 memory is flat.",
-    "T6 full": "Only where one clip of each video is a batch too small to keep the cores busy, as here with B=2 and a small model: one pass folds "
-    "all clips into one batch. With 8 clips a pass (`clips.clips_per_pass`) it is met.",
+    "T6 full": "One pass folds all clips into one batch; one clip of each video, B=2 of a small model, is too small a batch to keep a core busy. "
+    "With 8 clips a pass (`clips.clips_per_pass`) the overhead is near that of the FLOPs.",
     "T6 split": "As T6 full.",
     "D3 time": "The difference, 3 to 4 ms, is the reading of the file's packets, from which every time on the timeline is exact; a full decode "
     "and seeking are handed the frames' numbers here, and read nothing. For one clip of two frames that is a third of all work.",
-    "I2": "On a CPU nothing waits for kernels to start, which is where the target expects more than the 1.32 of the FLOPs; the row below it, with "
-    "all our changes in the original's own loop, says the same.",
+    "I2": "On a CPU nothing waits for kernels to start, which is where the target expects more than the 1.32 of the FLOPs; the original's "
+    "own loop with all our changes (below, Retrieval) gains as little.",
     "I7 changed": "The aim of 0.5 % is met where nearly all clips are read (I7). Of 72 questions about real videos even none changed would leave "
     "an upper bound of 5 %: too few to show it.",
     "I7": "The model's answers depend on which clip shows the evidence: on the synthetic test questions the answer last changed at clip 5.0 on "
