@@ -276,9 +276,13 @@ def test_an_empty_query_is_refused_in_the_page(page: Any) -> None:
 def test_synthetic_captions_give_recall_and_a_row_a_caption(page: Any) -> None:
     page.get_by_role("tab", name="Retrieve").click()
     page.click("#retrieve-measure > button")
-    page.fill("#retrieve-synthetic-count input[type=number]", "4")
-    page.press("#retrieve-synthetic-count input[type=number]", "Tab")
-    page.wait_for_function("document.querySelector('#retrieve-synthetic-count input[type=range]').value == '4'")
+    number, shown = "#retrieve-synthetic-count input[type=number]", "document.querySelector('#retrieve-synthetic-count input[type=range]').value"
+    for _ in range(50):  # what is typed before the slider listens is lost
+        page.fill(number, "4")
+        page.press(number, "Tab")
+        page.wait_for_timeout(200)
+        if page.evaluate(shown) == "4":
+            break
     page.click("#retrieve-synthetic")
     page.wait_for_selector("#retrieve-metrics table", timeout=60_000)
     assert "R@10" in page.inner_text("#retrieve-metrics") and "4 captions" in page.inner_text("#retrieve-metrics")

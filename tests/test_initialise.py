@@ -147,7 +147,7 @@ def loaded(path: Path, **settings: Any) -> Tensor:
 
 def close(found: Tensor, expected: Tensor) -> None:
     assert expected.std() > 0.1, "the comparison must not be of zeros"
-    torch.testing.assert_close(found, expected, rtol=2e-4, atol=2e-4)
+    torch.testing.assert_close(found, expected, rtol=2e-4, atol=5e-5 * float(expected.abs().max()))  # norms are scaled into weights: other rounding
 
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
