@@ -16,11 +16,11 @@ sys.path.append(str(Path(__file__).parents[1]))  # for the package train, which 
 from rows import Row, table, write
 from targets import TARGETS
 
+from clipbert.allocator import keep_freed_memory
 from clipbert.data.examples import read_examples
 from clipbert.data.rows import Example
 from clipbert.data.synthetic import make_dataset
 from clipbert.data.video_store import open_store
-from clipbert.memory import keep_freed_memory
 from clipbert.predict import Predictor
 from clipbert.settling import calibrated_margin, settling
 from train.settle import ask, halves, told

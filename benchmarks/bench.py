@@ -30,7 +30,7 @@ Made by `python benchmarks/bench.py --document` from `benchmarks/results/`; do n
 with our weights and run in the same process (`benchmarks/official.py`); a ratio says how many times as much it takes, unless the target's words
 say otherwise. Limits are arithmetic. Every speed-up has a test or a check of equal results beside it: equal pixels (decode), the largest
 difference of a logit (inference), of a log-odds (retrieval) or of a gradient (training). All ways run with freed memory kept by the process
-(`clipbert.memory`), the original's too: without it glibc gave each large tensor back, and both were a fifth to a half slower. All of this ran on
+(`clipbert.allocator`), the original's too: without it glibc gave each large tensor back, and both were a fifth to a half slower. All of this ran on
 a 2-core CPU: each section states its load; ratios of CPU time tell more than milliseconds.
 """
 

@@ -13,8 +13,8 @@ from rows import Row, compared, table, timed, write
 from targets import TARGETS
 from torch import Tensor
 
+from clipbert.allocator import keep_freed_memory
 from clipbert.config import ClipBertConfig, HeadConfig
-from clipbert.memory import keep_freed_memory
 from clipbert.model import ClipBertForSequenceClassification
 
 QUESTION_TOKENS, PADDED_TO, ANSWERS = 12, 100, 1500

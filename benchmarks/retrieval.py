@@ -18,11 +18,11 @@ from rows import Row, compared, table, timed, write
 from targets import TARGETS
 from torch import Tensor, nn
 
+from clipbert.allocator import keep_freed_memory
 from clipbert.bundled import model_folder
 from clipbert.config import ClipBertConfig, HeadConfig
 from clipbert.index_entry import Entry
 from clipbert.matching import log_odds_of_clips
-from clipbert.memory import keep_freed_memory
 from clipbert.metrics import retrieval_metrics
 from clipbert.model import ClipBertForSequenceClassification
 from clipbert.per_clip import ClipBertPerClip

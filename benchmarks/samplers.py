@@ -20,9 +20,9 @@ from PIL import Image
 from rows import Row, table, write
 from targets import TARGETS
 
+from clipbert.allocator import keep_freed_memory
 from clipbert.data.synthetic import make_dataset
 from clipbert.guided import NUM_CANDIDATES, spent
-from clipbert.memory import keep_freed_memory
 from clipbert.predict import Predictor
 from clipbert.sampling_config import SAMPLERS
 from clipbert.types import EncodedVideo

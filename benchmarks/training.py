@@ -21,12 +21,12 @@ from rows import Row, Timing, compared, table, timed, write
 from targets import TARGETS
 from torch import Tensor
 
+from clipbert.allocator import keep_freed_memory
 from clipbert.config import ClipBertConfig, HeadConfig
 from clipbert.cost import predict_cost
 from clipbert.cost_panels import fit_line
 from clipbert.cost_settings import MODES, CostSettings, cost_config, training_step
 from clipbert.cost_trace import traced_step
-from clipbert.memory import keep_freed_memory
 from clipbert.model import ClipBertForSequenceClassification
 from clipbert.recompute import checkpoint_activations
 from clipbert.tasks import TASKS

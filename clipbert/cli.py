@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from clipbert import adaptive_command, attribute_command, commands, sampler_command, show
+from clipbert.allocator import keep_freed_memory
 from clipbert.commands import Command, given, load_predictor, show_progress
 from clipbert.hf.files import find, is_hf
 from clipbert.results import answer_result, sample_result, sweep_result
@@ -28,6 +29,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
+    keep_freed_memory()
     logging.basicConfig(level=logging.WARNING, format="clipbert: %(message)s", stream=sys.stderr)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:

@@ -24,10 +24,8 @@ def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
 def load_predictor(args: argparse.Namespace) -> Any:
     quiet_loading()
     from clipbert.bundled import model_folder
-    from clipbert.memory import keep_freed_memory
     from clipbert.predict import Predictor
 
-    keep_freed_memory()
     if not is_hf(args.model):
         model_folder(args.model)
     return Predictor.from_pretrained(args.model, device=args.device, dtype=args.dtype)

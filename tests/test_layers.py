@@ -9,7 +9,21 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "clipbert"
 LAYERS = (
-    ("hf", "hf.files", "cell_grid", "types", "checks", "bundled", "memory", "sampling_config", "config", "paper", "tensor_pickle", "caches"),
+    (
+        "hf",
+        "hf.files",
+        "cell_grid",
+        "types",
+        "checks",
+        "bundled",
+        "allocator",
+        "memory",
+        "sampling_config",
+        "config",
+        "paper",
+        "tensor_pickle",
+        "caches",
+    ),
     (
         "video",
         "video_files",

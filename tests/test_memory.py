@@ -9,7 +9,8 @@ import threading
 import pytest
 import torch
 
-from clipbert.memory import KEPT_BYTES, InParts, is_out_of_memory, keep_freed_memory
+from clipbert.allocator import KEPT_BYTES, keep_freed_memory
+from clipbert.memory import InParts, is_out_of_memory
 
 
 def fitting(largest: int, sizes: list[int]):
@@ -89,7 +90,7 @@ def faults_of_large_tensors() -> int:
 def test_freed_tensors_are_kept_for_the_next_up_to_a_size() -> None:
     script = (
         "import sys; sys.path.insert(0, 'tests'); import torch; from test_memory import faults_of_large_tensors as faults; "
-        "from clipbert.memory import keep_freed_memory; first = faults(); assert keep_freed_memory(); print(first, faults()); "
+        "from clipbert.allocator import keep_freed_memory; first = faults(); assert keep_freed_memory(); print(first, faults()); "
         "held = torch.ones(500_000_000); del held; print(next(x for x in open('/proc/self/status') if x.startswith('VmRSS')).split()[1])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

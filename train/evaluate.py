@@ -20,6 +20,7 @@ if __name__ == "__main__":  # as a script, `import train` must find the folder o
 import torch
 import torch.distributed
 
+from clipbert.allocator import keep_freed_memory
 from clipbert.data.examples import read_examples
 from clipbert.data.video_store import open_store
 from clipbert.evaluate import EVALUATED, Evaluation, Share, evaluate
@@ -121,4 +122,5 @@ def _show(rows: Sequence[Evaluation]) -> None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(main())

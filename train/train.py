@@ -28,6 +28,7 @@ if __name__ == "__main__":  # as a script, `import train` must find this folder,
 import torch
 from transformers.utils.logging import disable_progress_bar
 
+from clipbert.allocator import keep_freed_memory
 from clipbert.data.clip_cache import ClipCache
 from clipbert.data.collate import LoadedBatch
 from clipbert.data.dataset import UnreadableVideos
@@ -275,4 +276,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(main())
