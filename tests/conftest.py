@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,3 +36,19 @@ def shared_data() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip(f"needs the real data in {SHARED / 'data'}")
     return SHARED / "data"
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Any:
+    """A tiny model of three clips of 3 x 3 cells, where a file has none of its own."""
+    from inside_case import inside_predictor
+
+    return inside_predictor()
+
+
+@pytest.fixture(scope="module")
+def video(predictor: Any) -> Any:
+    """A video of random features, encoded by the tiny model, where a file has none of its own."""
+    from inside_case import random_video
+
+    return random_video(predictor)

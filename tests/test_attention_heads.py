@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from inside_case import QUESTION, inside_predictor, random_video
+from inside_case import QUESTION
 
 from clipbert.attention_heads import HeadAttention, head_attention
 from clipbert.attribution_attention import attention_maps
@@ -10,16 +10,6 @@ from clipbert.attribution_target import answer_target, inside
 from clipbert.predict import Predictor
 from clipbert.transformer import _RECORD
 from clipbert.types import EncodedVideo
-
-
-@pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return inside_predictor()
-
-
-@pytest.fixture(scope="module")
-def video(predictor: Predictor) -> EncodedVideo:
-    return random_video(predictor)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import GOLDEN
-from inside_case import QUESTION, TARGETS, inside_predictor, random_video
+from inside_case import QUESTION, TARGETS
 from tiny import tiny_model, tiny_processor
 
 from clipbert.attribution import INSIDE_METHODS, METHODS, attribute
@@ -23,16 +23,6 @@ from clipbert.matching import HeadReading
 from clipbert.predict import Predictor
 from clipbert.transformer import _RECORD, Shown
 from clipbert.types import EncodedVideo
-
-
-@pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return inside_predictor()
-
-
-@pytest.fixture(scope="module")
-def video(predictor: Predictor) -> EncodedVideo:
-    return random_video(predictor)
 
 
 def case_of(predictor: Predictor, video: EncodedVideo, **wanted: Any) -> Inside:

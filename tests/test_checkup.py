@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from inside_case import QUESTION, TARGETS, inside_predictor, random_video
+from inside_case import QUESTION, TARGETS
 
 from clipbert.attribution import METHODS, attribute, joined
 from clipbert.checkup import Checkup, checkup, num_maps, other_maps, other_methods, rank_agreements
@@ -14,16 +14,6 @@ from clipbert.faithfulness_curves import measure, sets_needed
 from clipbert.predict import Predictor
 from clipbert.randomisation import randomisation_check
 from clipbert.types import Attribution, EncodedVideo
-
-
-@pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return inside_predictor()
-
-
-@pytest.fixture(scope="module")
-def video(predictor: Predictor) -> EncodedVideo:
-    return random_video(predictor)
 
 
 def explained(predictor: Predictor, video: EncodedVideo, method: str, **wanted: Any) -> Attribution:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from inside_case import QUESTION, TARGETS, inside_predictor, random_video
+from inside_case import QUESTION, TARGETS
 from tiny import tiny_model, tiny_processor
 
 from clipbert.attribution import attribute
@@ -17,16 +17,6 @@ from clipbert.predict import Predictor
 from clipbert.types import Attribution, EncodedVideo
 
 METHODS = ("clip_shapley", "frame_shapley", "cell_occlusion", "cell_gradient_x_activation", "token_ablation")
-
-
-@pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return inside_predictor()
-
-
-@pytest.fixture(scope="module")
-def video(predictor: Predictor) -> EncodedVideo:
-    return random_video(predictor)
 
 
 def explained(predictor: Predictor, video: EncodedVideo, method: str, **settings: Any) -> Attribution:

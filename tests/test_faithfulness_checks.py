@@ -5,23 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from inside_case import QUESTION, inside_predictor, random_video
+from inside_case import QUESTION
 
 from clipbert.attribution import INSIDE_METHODS, METHODS, attribute
 from clipbert.faithfulness_checks import infidelity, sensitivity, sign_violations
 from clipbert.faithfulness_units import Units
 from clipbert.predict import Predictor
 from clipbert.types import Attribution, EncodedVideo
-
-
-@pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return inside_predictor()
-
-
-@pytest.fixture(scope="module")
-def video(predictor: Predictor) -> EncodedVideo:
-    return random_video(predictor)
 
 
 def explained(predictor: Predictor, video: EncodedVideo, method: str, **settings: Any) -> Attribution:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from inside_case import QUESTION, TARGETS, inside_predictor, random_video
+from inside_case import QUESTION, TARGETS
 
 from clipbert.attribution import attribute
 from clipbert.predict import Predictor
@@ -13,16 +13,6 @@ from clipbert.randomisation import Randomisation, RandomisedMap, randomisation_c
 from clipbert.types import EncodedVideo
 
 STAGES = ["head", "pooler", "layer 2", "layer 1", "embeddings"]
-
-
-@pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return inside_predictor()
-
-
-@pytest.fixture(scope="module")
-def video(predictor: Predictor) -> EncodedVideo:
-    return random_video(predictor)
 
 
 @pytest.mark.parametrize("wanted", TARGETS.values(), ids=TARGETS)
