@@ -8,7 +8,7 @@ import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1]))  # for the package train, which is not installed
@@ -22,7 +22,7 @@ from clipbert.data.rows import Example
 from clipbert.data.synthetic import make_dataset
 from clipbert.data.video_store import open_store
 from clipbert.predict import Predictor
-from clipbert.settling import calibrated_margin, settling
+from clipbert.settling import calibrated_margin, last_change, settling
 from train.settle import ask, halves, told
 
 ALLOWED = (0.005, 0.05)  # shares of validation answers that may differ
@@ -38,7 +38,10 @@ def questions_about_videos(annotations: Iterable[Path]) -> tuple[list[Example], 
 def measured(model: str, videos: Path, annotations: Iterable[Path], how: str) -> list[Row]:
     predictor, store = Predictor.from_pretrained(model), open_store(videos)
     calibration, test = (ask(predictor, half, store, NUM_CLIPS) for half in questions_about_videos(annotations))
-    rows = []
+    foreseen = sum(last_change(logits, how) for logits, _ in test) / len(test)
+    rows = [
+        Row("", f"clips until the answer last changes: {model}, {how}", "clips", foreseen, note="what a rule that knew the other clips would read")
+    ]
     for allowed in ALLOWED:
         margin = calibrated_margin([logits for logits, _ in calibration], how, disagreement=allowed)
         found: dict[str, Any] = told(test, settling([logits for logits, _ in test], how, margin), how)
@@ -63,9 +66,10 @@ def main() -> None:
     args = parser.parse_args()
     keep_freed_memory()
     num_videos = 6 if args.quick else args.num_videos
-    folder = Path(mkdtemp(prefix="clipbert-adaptive-")) / "synthetic"
-    make_dataset(folder, num_videos=num_videos, seed=args.seed)
-    rows = measured("synthetic", folder, sorted((*folder.glob("openqa_*.jsonl"), *folder.glob("frameqa_*.jsonl"))), args.aggregation)
+    with TemporaryDirectory(prefix="clipbert-adaptive-") as scratch:
+        folder = Path(scratch) / "synthetic"
+        make_dataset(folder, num_videos=num_videos, seed=args.seed)
+        rows = measured("synthetic", folder, sorted((*folder.glob("openqa_*.jsonl"), *folder.glob("frameqa_*.jsonl"))), args.aggregation)
     if not args.quick and (args.real / "qa_val.jsonl").is_file():
         rows += measured("real", args.real_videos, [args.real / "qa_val.jsonl"], args.aggregation)
     print(table(rows, TARGETS))

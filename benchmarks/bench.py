@@ -9,7 +9,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pictures
@@ -74,11 +74,11 @@ def _why(key: str) -> str:
     return "no GPU run yet" if key in GPU_ONLY else "not measured yet"
 
 
-def document() -> str:
+def document(charts: Mapping[str, Chart]) -> str:
     rows = committed()
     parts = [
         HEAD,
-        *(f"![{chart.title}](performance/{name}.png)\n" for name, chart in drawn().items()),
+        *(f"![{chart.title}](performance/{name}.png)\n" for name, chart in charts.items()),
         "## Targets\n",
         table(by_target(rows), TARGETS),
         "",
@@ -117,10 +117,9 @@ def main() -> None:
     parser.add_argument("--document", action="store_true")
     args = parser.parse_args()
     if args.document:
-        DOCUMENT.parent.mkdir(exist_ok=True)
-        DOCUMENT.write_text(document(), encoding="utf-8")
-        PICTURES.mkdir(exist_ok=True)
-        for name, chart in drawn().items():
+        charts = drawn()
+        DOCUMENT.write_text(document(charts), encoding="utf-8")
+        for name, chart in charts.items():
             save(chart, PICTURES / f"{name}.png")
         print(DOCUMENT)
         return

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -145,19 +145,17 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     sizes, num_videos = ([2], 1) if args.quick else (args.num_clips, args.num_videos)
-    folder = args.data or _made(args.seed, 10 if args.quick else 50)
-    asked, loaded = questions(folder, args.split, num_videos), Predictor.from_pretrained("synthetic")
-    found = [text_alone(loaded, asked), *(row for size in sizes for row in measured(loaded, asked, size))]
+    loaded = Predictor.from_pretrained("synthetic")
+    with TemporaryDirectory(prefix="clipbert-samplers-") as scratch:
+        folder = args.data or Path(scratch) / "synthetic"
+        if not args.data:
+            make_dataset(folder, num_videos=10 if args.quick else 50, seed=args.seed)
+        asked = questions(folder, args.split, num_videos)
+        found = [text_alone(loaded, asked), *(row for size in sizes for row in measured(loaded, asked, size))]
     rows = rows_of(found)
     print(table(rows, TARGETS))
     settings = f"model synthetic, {len(asked)} videos of split {args.split} that it never saw, {NUM_CANDIDATES} candidates"
     print(write("samplers-quick" if args.quick else "samplers", rows, seed=args.seed, settings=settings, points=found))
-
-
-def _made(seed: int, num_videos: int) -> Path:
-    folder = Path(mkdtemp(prefix="clipbert-samplers-")) / "synthetic"
-    make_dataset(folder, num_videos=num_videos, seed=seed)
-    return folder
 
 
 if __name__ == "__main__":

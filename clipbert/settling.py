@@ -31,6 +31,13 @@ def clips_read(clip_logits: Float[Tensor, "N K"], how: str, margin: float) -> in
     return int(reached[0]) + 1 if len(reached) else len(clip_logits)
 
 
+def last_change(clip_logits: Float[Tensor, "N K"], how: str) -> int:
+    """After how many clips the pooled answer is that of all clips, and stays it: what a rule would read that knew the other clips."""
+    answers = pool_prefixes(clip_logits.double(), how).argmax(dim=1)
+    others = (answers != answers[-1]).nonzero()
+    return int(others[-1]) + 2 if len(others) else 1
+
+
 @dataclass(frozen=True)
 class Settling:
     """What a margin does to questions: clips read on average, and how often the answer is not that of all clips."""

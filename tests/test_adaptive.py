@@ -13,7 +13,7 @@ from clipbert.adaptive import answer_adaptive
 from clipbert.aggregation import AGGREGATIONS, aggregate
 from clipbert.cli import main
 from clipbert.metrics import binomial_interval
-from clipbert.settling import calibrated_margin, clips_read, leads, settling
+from clipbert.settling import calibrated_margin, clips_read, last_change, leads, settling
 from train.settle import main as settle
 
 VIDEO, QUESTION = GOLDEN / "video_a30.mp4", "what colour?"
@@ -51,6 +51,14 @@ def test_settling_counts_clips_and_answers_that_differ(asked: list[torch.Tensor]
     assert 0 < found.num_disagreeing < 60 and found.disagreement_at_most == binomial_interval(found.num_disagreeing, 60)[1] > found.disagreement
     with pytest.raises(ValueError, match="at least one question"):
         settling([], "max", 1.0)
+
+
+@pytest.mark.parametrize("how", AGGREGATIONS)
+def test_after_the_last_change_the_answer_is_that_of_all_clips(asked: list[torch.Tensor], how: str) -> None:
+    for logits in asked:
+        answers = [int(aggregate(logits[None, :n], how).argmax()) for n in range(1, 17)]
+        n = last_change(logits, how)
+        assert set(answers[n - 1 :]) == {answers[-1]} and (n == 1 or answers[n - 2] != answers[-1])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.3])
