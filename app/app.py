@@ -36,6 +36,7 @@ from app.tabs import tabs
 from app.theme import banner_html, theme
 from app.tour import tour_buttons
 from clipbert.sampling_config import SamplingConfig
+from clipbert.video_worker import start_worker
 from clipbert.viz import clip_timeline
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ def serve(
     if mcp and importlib.util.find_spec("mcp") is None:
         raise ValueError("--mcp needs the package mcp, which is not installed; pip install 'clipbert[mcp]'.")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ.setdefault("CLIPBERT_VIDEO_BACKEND", "process")  # a file on which the decoder crashes must not end the app
     clear_abandoned(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=f"{UPLOADS}{os.getpid()}-", ignore_cleanup_errors=True) as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
@@ -153,6 +155,7 @@ def serve(
             )  # fmt: skip
         except OSError as error:
             raise ValueError(f"cannot listen on {host}:{port or 'any port from 7860'}; give another --port.") from error
+        start_worker()
         print(f"clipbert explorer: {address}  (Ctrl-C stops it)", flush=True)
         if mcp:
             print(f"MCP server: {address}{MCP_PATH}", flush=True)

@@ -37,15 +37,13 @@ def preview(path: Path, folder: Path) -> Path | None:
 
 
 def _plays(path: Path) -> bool:
+    from clipbert.source import source_of
+
     codecs = PLAYABLE.get(path.suffix.lower())
     if not codecs:
         return False
-    try:
-        with av.open(str(path)) as container:
-            video = container.streams.video[0].codec_context
-            return video.name.removeprefix("lib").split("-")[0] in codecs and video.pix_fmt in ("yuv420p", "yuvj420p")
-    except (av.FFmpegError, IndexError, ValueError):
-        return False
+    codec, pixel_format = source_of(path, None).encoding()
+    return codec.removeprefix("lib").split("-")[0] in codecs and pixel_format in ("yuv420p", "yuvj420p")
 
 
 def _convert(path: Path, times: list[float], out: Path) -> None:

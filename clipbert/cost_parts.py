@@ -93,7 +93,7 @@ def decode_milliseconds(settings: CostSettings) -> float:
         _write_video(path)
         start = time.perf_counter()
         for _ in range(settings.batch_size):
-            with Video.open(path) as video:
+            with Video.open(path, backend="pyav") as video:
                 clips = sample_clips(video.timeline, num_clips=settings.num_clips, num_frames=settings.num_frames, fps=2.0, policy="stratified")
                 video.frames_by_index(sorted({int(i) for clip in clips for i in clip.frame_index}))
         return 1000 * (time.perf_counter() - start)

@@ -5,7 +5,6 @@ file, sampling it and sampling it again read its packets once.
 """
 
 import hashlib
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,19 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from clipbert.types import Timeline
-from clipbert.video import Video
+from clipbert.video import Video, backend_of
 
-_KNOWN: OrderedDict[str, tuple[Timeline, tuple[str, ...], tuple[int, int]]] = OrderedDict()
+_KNOWN: "OrderedDict[str, _Known]" = OrderedDict()
 SOURCES_KNOWN = 64
+
+
+@dataclass(frozen=True)
+class _Known:
+    timeline: Timeline
+    notices: tuple[str, ...]
+    size: tuple[int, int]
+    codec: str
+    pixel_format: str
 
 
 @dataclass(frozen=True)
@@ -37,17 +45,23 @@ class Source:
 
         Raises VideoError.
         """
-        return self._known()[:2]
+        known = self._known()
+        return known.timeline, known.notices
 
     def frame_size(self) -> tuple[int, int]:
         """Height and width of its upright frames.  Raises VideoError."""
-        return self._known()[2]
+        return self._known().size
 
-    def _known(self) -> tuple[Timeline, tuple[str, ...], tuple[int, int]]:
+    def encoding(self) -> tuple[str, str]:
+        """FFmpeg's names of its codec and its pixel format.  Raises VideoError."""
+        known = self._known()
+        return known.codec, known.pixel_format
+
+    def _known(self) -> "_Known":
         known = _KNOWN.get(self.key)
         if known is None:
             with self.open() as opened:
-                known = (opened.timeline, tuple(opened.notices), opened.size)
+                known = _Known(opened.timeline, tuple(opened.notices), opened.size, opened.codec, opened.pixel_format)
             _KNOWN[self.key] = known
             while len(_KNOWN) > SOURCES_KNOWN:
                 _KNOWN.popitem(last=False)
@@ -59,6 +73,7 @@ class _OneFrame:
 
     notices: tuple[str, ...] = ()
     key_frames: tuple[int, ...] = (0,)
+    codec = pixel_format = ""
     frames_decoded = 0
 
     def __init__(self, image: Image.Image) -> None:
@@ -84,7 +99,8 @@ def source_of(video: str | Path | Image.Image, backend: str | None) -> Source:
         return Source(name, digest(repr(one.frame.shape), one.frame.numpy().tobytes()), lambda: one)
     path = Path(video)  # pyright: ignore[reportArgumentType]
     key = content_hash(path) if path.is_file() else str(path)
-    return Source(path.name, digest(key, backend or os.environ.get("CLIPBERT_VIDEO_BACKEND", "")), lambda: Video.open(path, backend=backend))
+    pixels = "decord" if backend_of(backend) == "decord" else ""  # PyAV's are the same in whatever process
+    return Source(path.name, digest(key, pixels), lambda: Video.open(path, backend=backend))
 
 
 def _still(path: Path) -> Image.Image | None:

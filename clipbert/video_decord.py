@@ -1,18 +1,18 @@
 """Frames by decord, in a process of its own: decord hangs on some files, and only a process can be stopped.
 
-Run as a script, this file is that process: indices come in on stdin, one line
-a request, pixels go out on stdout.  `Video` uses `DecordFrames` for
+`python -m clipbert.video_decord FILE` is that process: asked once for what it
+opened, then for the pixels of indices.  `Video` uses `DecordFrames` for
 `backend="decord"`, after `refusal` has let the file through.
 """
 
 import importlib.util
-import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from clipbert.child_process import Child, ChildEnded, Message, Parent
 
 # What decord 0.6.0 was measured to get wrong: HEVC frames off by one, WMV frames wrong, AV1 and GIF errors, MPEG-TS hangs.
 WRONG_CODECS = {"hevc": "HEVC", "av1": "AV1", "libdav1d": "AV1", "gif": "GIF", "wmv1": "WMV", "wmv2": "WMV", "wmv3": "WMV", "vc1": "WMV"}
@@ -38,10 +38,9 @@ class DecordFrames:
     """A decord reader with one thread; its `size` is the upright (H, W).  Raises ValueError with decord's words."""
 
     def __init__(self, path: str) -> None:
-        command = [sys.executable, __file__, path]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self._child = Child("clipbert.video_decord", path, quiet=True)
         try:
-            header = self._answer()
+            header, _ = self._answer([])
         except ValueError:
             self.close()
             raise
@@ -49,45 +48,38 @@ class DecordFrames:
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """uint8[T, H, W, 3] for ascending indices."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(list(indices)).encode() + b"\n")
-        self._process.stdin.flush()
-        count = self._answer()["num_bytes"]
-        pixels = np.frombuffer(self._process.stdout.read(count), dtype=np.uint8)
+        _, pixels = self._answer(list(indices))
         return pixels.reshape(len(indices), *self.size, 3)
 
     def close(self) -> None:
         """Stops the process whatever it does; a read under way then fails."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        self._child.close()
 
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        answer = json.loads(self._process.stdout.readline() or '{"error": "decord stopped"}')
-        if "error" in answer:
-            raise ValueError(answer["error"])
-        return answer
+    def _answer(self, request: list[int]) -> Message:
+        try:
+            [(message, payload)] = self._child.answers(request)
+        except ChildEnded as ended:
+            raise ValueError(f"decord {ended}") from ended
+        if "error" in message:
+            raise ValueError(message["error"])
+        return message, payload
 
 
 def _serve(path: str) -> None:
-    out = sys.stdout.buffer
-    try:
-        import decord
+    parent, reader = Parent(), None
+    for indices in parent.requests():
+        try:
+            if reader is None:
+                import decord
 
-        reader = decord.VideoReader(path, num_threads=1)
-        height, width, _ = reader[0].shape
-        reader.seek(0)
-        out.write(json.dumps({"num_frames": len(reader), "height": height, "width": width}).encode() + b"\n")
-        out.flush()
-        for line in sys.stdin:
-            pixels = reader.get_batch(json.loads(line)).asnumpy().tobytes()
-            out.write(json.dumps({"num_bytes": len(pixels)}).encode() + b"\n" + pixels)
-            out.flush()
-    except Exception as error:  # noqa: BLE001 - told to the other side
-        out.write(json.dumps({"error": " ".join(str(error).split())[:200]}).encode() + b"\n")
+                reader = decord.VideoReader(path, num_threads=1)
+                height, width, _ = reader[0].shape
+                reader.seek(0)
+                parent.finish({"num_frames": len(reader), "height": height, "width": width})
+            else:
+                parent.finish({}, reader.get_batch(indices).asnumpy())
+        except Exception as error:  # noqa: BLE001 - told to the other side
+            parent.finish({"error": " ".join(str(error).split())[:200]})
 
 
 if __name__ == "__main__":

@@ -8,10 +8,8 @@ from typing import Any
 
 import av
 import numpy as np
-import torch
 from av.stream import Disposition
 
-from clipbert.types import Timeline
 from clipbert.video_files import KNOWN_VIDEOS, VideoError, is_not_video, why_unreadable
 
 MAX_REORDER = 32  # frames a codec may show later than it stores; H.264 and HEVC allow 16, fields double it
@@ -182,14 +180,14 @@ def table_from_decoding(reader: Reader, last_duration: int, proceed: Callable[[]
     return FrameTable(ticks, np.zeros(len(pts), np.int64), None, last_duration, by_order=True, open_gop=False)
 
 
-def timeline_of(table: FrameTable, stream: Any) -> Timeline:
-    """When each frame of the table is shown."""
+def seconds_of(table: FrameTable, stream: Any) -> tuple[np.ndarray, float, float]:
+    """When each frame of the table is shown, float64[F] seconds from the first; when the last stops being shown; frames a second."""
     pts, base = table.pts, stream.time_base
-    times = torch.from_numpy((pts - pts[0]) * base.numerator / base.denominator)
+    times = (pts - pts[0]) * base.numerator / base.denominator
     span = float(times[-1])
     rate = float(stream.average_rate or stream.guessed_rate or 0) or ((len(pts) - 1) / span if span else 1.0)
-    last = float(table.last_duration * base) or (float(times.diff().median()) if span else 1 / rate)
-    return Timeline(times, span + last, rate, torch.from_numpy(pts.copy()), stream.frames, stream.duration)
+    usual = float(np.sort(np.diff(times))[(len(pts) - 2) // 2]) if span else 1 / rate  # the lower of two middle ones
+    return times, span + (float(table.last_duration * base) or usual), rate
 
 
 def declared(reader: Reader) -> tuple[float, int]:

@@ -30,6 +30,9 @@ LAYERS = (
         "video_packets",
         "video_watch",
         "video_decord",
+        "video_decoder",
+        "video_worker",
+        "child_process",
         "source",
         "sampling",
         "selection",
@@ -151,7 +154,7 @@ LAYERS = (
 )
 LAYER = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 ONLY_IN = {
-    "decord": {"video", "video_decord"},
+    "decord": {"video_decord"},
     "captum": {"attribution_cells", "attribution_tokens", "faithfulness_checks"},
     "plotly": {"viz"},
     "matplotlib": {"viz"},

@@ -335,7 +335,7 @@ def test_spoilt_files_raise_nothing_but_a_video_error(path, tmp_path, capfd):
 
 def test_a_decoder_that_hangs_is_given_up(plain, monkeypatch):
     with Video.open(plain, time_limit_seconds=0.2) as video:
-        monkeypatch.setattr(video, "_decode", lambda wanted: time.sleep(3))
+        monkeypatch.setattr(video._decoder, "pictures", lambda wanted: time.sleep(3))
         began = time.monotonic()
         with pytest.raises(VideoError, match=r"gave no frame for 0\.2 s"):
             video.frames_by_index([1])
@@ -352,7 +352,7 @@ def test_a_closed_video_says_so(plain):
 
 
 def test_an_unknown_backend_is_refused(plain):
-    with pytest.raises(ValueError, match="backend must be one of pyav, decord, got 'opencv'"):
+    with pytest.raises(ValueError, match="backend must be one of pyav, decord, process, got 'opencv'"):
         Video.open(plain, backend="opencv")
 
 
