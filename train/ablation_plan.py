@@ -105,7 +105,8 @@ class AblationSettings:
         for key, overrides in self.instead.items():
             if not isinstance(overrides, list) or not all(isinstance(one, str) for one in overrides):
                 raise ValueError(f"instead of {key!r} there must be a list of key.key=value, got {overrides!r}.")
-        needed = {row.num_clips for row in ROWS}
+        tables = {table for recipe in self.recipes for table in recipe.tables}
+        needed = {row.num_clips for row in ROWS if row.table in tables and row.name not in self.left_out}
         if not needed <= set(self.num_clips):
             raise ValueError(f"num_clips must have {' and '.join(map(str, sorted(needed)))}, which the tables report; got {list(self.num_clips)}.")
 

@@ -4,7 +4,8 @@
 
 Questions are derived from captions (`clipbert.data.caption_qa`), asked about
 UCF101's actions, or DAQUAR's own.  Splits are the data's; of DAQUAR, which has
-none here, a tenth of the rooms is held out.
+none here, a tenth of the rooms is held out.  The files `clip_*` are about real
+clips alone, for `train/configs/ablate_real.yaml`, with a split of their own.
 """
 
 import argparse
@@ -31,6 +32,7 @@ ACTIONS = {
     "Surfing": "surfing",
 }
 ASK_ACTION = ("what is the person doing?", "what is happening?", "what is the man doing?", "what are they doing?", "which activity is shown?")
+PANDA = "panda70m/"
 NUM_CHOICES = 4
 RARE = 5
 """An answer given less often in training is none of the model's."""
@@ -111,6 +113,13 @@ def choice_captions(pictures: Sequence[Row], seed: int) -> list[Row]:
     return rows
 
 
+def of_clips(rows: Iterable[Row]) -> list[Row]:
+    """Rows about clips.  Of Panda-70M's, whose own split leaves 12 for validation, every second is: UCF101's stay where they are."""
+    clips = [row for row in rows if "video" in row]
+    held_out = set(sorted({row["video"] for row in clips if row["video"].startswith(PANDA)})[1::2])
+    return [row | {"split": "val" if row["video"] in held_out else "train"} if row["video"].startswith(PANDA) else row for row in clips]
+
+
 def vocabulary(questions: Iterable[Row]) -> dict[str, int]:
     """Answer -> output, of the answers that are not RARE in training."""
     counts = Counter(row["answer"] for row in questions if row["split"] == "train")
@@ -144,6 +153,8 @@ def write(data: Path, out: Path, seed: int) -> dict[str, int]:
         "qa": answered,
         "rooms": rooms,
         "choices": [*choice_questions(answered, seed), *choice_captions(pictures, seed)],
+        "clip_captions": of_clips(pictures),
+        "clip_qa": of_clips(row for row in answered if row["answer_type"] != "action" or row["question"] == ASK_ACTION[0]),
     }
     out.mkdir(parents=True, exist_ok=True)
     counts = {}

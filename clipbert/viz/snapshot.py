@@ -2,11 +2,14 @@
 
 import io
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
 
-from clipbert.attribution import METHODS
+from clipbert.attribution import METHODS, attribute
+from clipbert.predict import Predictor
 from clipbert.session import SessionResult
 from clipbert.types import Attribution
 from clipbert.viz import figures
@@ -29,6 +32,28 @@ class Explained:
     """float[N]: what the score loses without each clip; of an attribution of clips."""
     pixels: Tensor | None = None
     """uint8[3, H, W]: the explained clip's first frame, at the source's size; of an attribution of cells."""
+
+
+def explain(predictor: Predictor, result: SessionResult, path: Path, *, method: str, target: str = "", clip: int = 0) -> Explained:
+    """What a method says of an answer about the video in `path`: of `target`, or the answer itself.
+
+    Methods of frames, cells and words look into `clip`, counted from 1; 0: the one that contributed most.  Raises ValueError.
+    """
+    session = result.session
+    video = predictor.encode(
+        path, num_clips=session.num_clips, num_frames=session.num_frames, fps=session.fps, policy=session.policy, seed=session.seed
+    )
+    text, task = (session.question, "answer") if session.task != "match" else (result.answer, "match")
+    asked: dict[str, Any] = {
+        "task": task, "target": target.strip() or None, "choices": session.candidates if session.task == "choices" else None,
+        "aggregation": session.aggregation, "seed": session.seed,
+    }  # fmt: skip
+    if METHODS[method].level == "clips":
+        left_out = attribute(predictor, video, text, method="clip_leave_one_out", **asked).clips
+        return Explained(attribute(predictor, video, text, method=method, **asked), left_out)
+    index = clip - 1 if clip else int(result.contribution.argmax())
+    found = attribute(predictor, video, text, method=method, clips=[index], file=path, **asked)
+    return Explained(found, pixels=predictor.clip_frames(path, video, index)[0] if found.level == "cells" else None)
 
 
 def snapshot(result: SessionResult, explained: Explained | None = None) -> bytes:

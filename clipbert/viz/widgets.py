@@ -23,7 +23,6 @@ from urllib.parse import urlencode
 import ipywidgets as widgets
 from IPython.display import HTML, DisplayHandle, Image, display
 
-from clipbert.attribution import METHODS, attribute
 from clipbert.config import check_known
 from clipbert.encoding import Progress
 from clipbert.predict import Predictor
@@ -33,7 +32,7 @@ from clipbert.types import Attribution
 from clipbert.viz.clip_timeline import lane_name
 from clipbert.viz.controls import ROWS, SETTINGS, controls_for, named_videos, upload_button, values_of
 from clipbert.viz.export import to_table
-from clipbert.viz.snapshot import Explained, snapshot, snapshot_rows
+from clipbert.viz.snapshot import Explained, explain, snapshot, snapshot_rows
 from clipbert.viz.style import plain
 
 DEBOUNCE_SECONDS = 0.3
@@ -70,7 +69,7 @@ class Explorer:
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         asked = {"question": question, "choices": "\n".join(choices), "method": method, "target": target, "clip": clip}
         self.controls = controls_for(list(self._videos), {**vars(predictor.sampling), **settings, **asked})
-        self._handles: tuple[DisplayHandle, DisplayHandle] | None = None
+        self._handles: list[DisplayHandle] = []
         self._timelines: list[Any] = []
         self._request, self._timer, self._working, self._idle = 0, None, threading.Lock(), threading.Event()
         self._state, self._stop = widgets.HTML(), widgets.Button(description="Stop", disabled=True, icon="stop")
@@ -215,20 +214,7 @@ class Explorer:
 
     def _explain(self, result: SessionResult) -> Explained:
         """What the chosen method says of an answer.  Raises ValueError."""
-        session, path = result.session, self._path()
-        method, target, clip = (self.controls[name].value for name in ("method", "target", "clip"))
-        video = self.predictor.encode(path, **{name: getattr(session, name) for name in SETTINGS if name != "aggregation"})
-        text, task = (session.question, "answer") if session.task != "match" else (result.answer, "match")
-        asked: dict[str, Any] = {
-            "task": task, "target": target.strip() or None, "choices": session.candidates if session.task == "choices" else None,
-            "aggregation": session.aggregation, "seed": session.seed,
-        }  # fmt: skip
-        if METHODS[method].level == "clips":
-            left_out = attribute(self.predictor, video, text, method="clip_leave_one_out", **asked).clips
-            return Explained(attribute(self.predictor, video, text, method=method, **asked), left_out)
-        index = clip - 1 if clip else int(result.contribution.argmax())
-        found = attribute(self.predictor, video, text, method=method, clips=[index], file=path, **asked)
-        return Explained(found, pixels=self.predictor.clip_frames(path, video, index)[0] if found.level == "cells" else None)
+        return explain(self.predictor, result, self._path(), **{name: self.controls[name].value for name in ("method", "target", "clip")})
 
     def _progress(self, number: int) -> Progress:
         def heard(stage: str, done: int, total: int) -> None:
@@ -291,7 +277,7 @@ class Explorer:
         score = f"{best:+.2f} log-odds" if self.result.session.task == "match" else f"{100 * best:.0f} %"
         doubt = "" if self.result.sure else "not sure; perhaps: "
         self._say("; ".join((f"{doubt}{self.result.answer} ({score}, model {self.result.session.model})", *self.result.notices)), DONE)
-        if self._handles is not None:
+        if self._handles:
             for handle, shown in zip(self._handles, self._shown(), strict=True):
                 handle.update(shown)
         for timeline in self._timelines:
@@ -308,7 +294,4 @@ class Explorer:
         lines = [widgets.HBox([self.controls[name] for name in row]) for row in ROWS]
         box = widgets.VBox([*lines, widgets.HBox([self._stop, self._save, self._open]), self._state])
         display((box._repr_mimebundle_() or {}) | {"text/plain": NO_KERNEL}, raw=True)
-        picture, table = self._shown()
-        shown = display(picture, display_id=True), display(table, display_id=True)
-        assert shown[0] is not None and shown[1] is not None
-        self._handles = (shown[0], shown[1])
+        self._handles = [handle for shown in self._shown() if (handle := display(shown, display_id=True))]
