@@ -114,10 +114,12 @@ def choice_captions(pictures: Sequence[Row], seed: int) -> list[Row]:
 
 
 def of_clips(rows: Iterable[Row]) -> list[Row]:
-    """Rows about clips.  Of Panda-70M's, whose own split leaves 12 for validation, every second is: UCF101's stay where they are."""
+    """Rows about clips: of UCF101's for training each third; of Panda-70M's, whose own split leaves 12 for validation, each second is for that."""
     clips = [row for row in rows if "video" in row]
-    held_out = set(sorted({row["video"] for row in clips if row["video"].startswith(PANDA)})[1::2])
-    return [row | {"split": "val" if row["video"] in held_out else "train"} if row["video"].startswith(PANDA) else row for row in clips]
+    panda = sorted({row["video"] for row in clips if row["video"].startswith(PANDA)})
+    others = sorted({row["video"] for row in clips if not row["video"].startswith(PANDA) and row["split"] == "train"})
+    split = {video: "val" if number % 2 else "train" for number, video in enumerate(panda)} | dict.fromkeys(others[::3], "train")
+    return [row | {"split": split.get(row["video"], row["split"])} for row in clips if row["video"] in split or row["split"] == "val"]
 
 
 def vocabulary(questions: Iterable[Row]) -> dict[str, int]:
