@@ -72,10 +72,10 @@ def conclusions_html(result: Result) -> str:
 
 
 def _difference(found: Result) -> str:
-    differences = found["differences"]
+    differences, margin = found["differences"], f" ± {found['margin']:.1f}" if found["margin"] is not None else ""
     if found["scale"] == "the paper":
-        return f"{differences[0]:+.2f}" + (f" ± {found['margin']:.1f}" if found["margin"] is not None else "")
-    told = f"{sum(differences) / len(differences):+.1f}; {found['agreeing']} of {len(differences)} seeds"
+        return f"{differences[0]:+.2f}{margin}"
+    told = f"{sum(differences) / len(differences):+.1f}{margin}; {found['agreeing']} of {len(differences)} seeds"
     return f"{told}, sign test p = {found['sign_test_p']:.2g}"
 
 

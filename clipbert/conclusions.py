@@ -3,11 +3,12 @@
 An expectation holds where its sum of cells is above 0, or, "on par", within a
 point of it.  The paper ran each configuration once: beside its R@1 stands
 the 95 % margin that 1,000 queries leave, taking rows as independent (they
-share their queries, so the true margin is smaller).  Our runs count seed by seed.
+share their queries, so the true margin is smaller).  Our runs count seed by
+seed, and have the margin of their own test set.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import Any
@@ -50,7 +51,7 @@ class Finding:
     scale: str
     differences: tuple[float, ...]
     margin: float | None = None
-    """Half the 95 % interval of the paper's difference; None where it does not tell the split's size, and for ours."""
+    """Half the 95 % interval of the difference, of ours for the mean over seeds, all asked the same; None where the test set's size is not told."""
 
     @property
     def agreeing(self) -> int:
@@ -91,29 +92,34 @@ def findings(conclusion: Conclusion, results: Sequence[Measured] = ()) -> list[F
 
 
 def _findings(expectation: Expectation, results: Sequence[Measured]) -> Iterator[Finding]:
-    yield Finding(expectation, THE_PAPER, (_total([(weight, cell.value or 0.0) for weight, cell in expectation.terms]),), _margin(expectation))
-    wanted = [cell for _, cell in expectation.terms]
-    values: dict[str, dict[int | None, dict[Cell, list[float]]]] = {}
+    paper = {cell: cell.value or 0.0 for _, cell in expectation.terms}
+    sizes = {cell: None if cell.value is None else cell.num_examples for cell in paper}
+    yield Finding(expectation, THE_PAPER, (_total(expectation, paper),), _margin(expectation, paper, sizes))
+    runs: dict[str, dict[int | None, dict[Cell, list[Measured]]]] = {}
     for run in results:
-        if run.cell in wanted:
-            values.setdefault(run.scale, {}).setdefault(run.seed, {}).setdefault(run.cell, []).append(run.value)
-    for scale, seeds in values.items():
-        whole = [measured for measured in seeds.values() if all(cell in measured for cell in wanted)]
+        if run.cell in paper:
+            runs.setdefault(run.scale, {}).setdefault(run.seed, {}).setdefault(run.cell, []).append(run)
+    for scale, seeds in runs.items():
+        whole = [measured for measured in seeds.values() if measured.keys() == paper.keys()]
         if whole:
-            yield Finding(expectation, scale, tuple(_total([(w, mean(measured[cell])) for w, cell in expectation.terms]) for measured in whole))
+            values = [{cell: mean(run.value for run in measured[cell]) for cell in paper} for measured in whole]
+            means = {cell: mean(value[cell] for value in values) for cell in paper}
+            sizes = {cell: whole[0][cell][0].num_examples for cell in paper}
+            yield Finding(expectation, scale, tuple(_total(expectation, value) for value in values), _margin(expectation, means, sizes))
 
 
-def _total(terms: Sequence[tuple[int, float]]) -> float:
-    return round(sum(weight * value for weight, value in terms), 6)
+def _total(expectation: Expectation, values: Mapping[Cell, float]) -> float:
+    return round(sum(weight * values[cell] for weight, cell in expectation.terms), 6)
 
 
-def _margin(expectation: Expectation) -> float | None:
+def _margin(expectation: Expectation, values: Mapping[Cell, float], sizes: Mapping[Cell, int | None]) -> float | None:
     weights: dict[Cell, int] = {}
     for weight, cell in expectation.terms:
         weights[cell] = weights.get(cell, 0) + weight
     variance = 0.0
     for cell, weight in weights.items():
-        if not cell.num_examples or cell.value is None:
+        size = sizes[cell]
+        if not size:
             return None
-        variance += weight**2 * cell.value * (100 - cell.value) / cell.num_examples
+        variance += weight**2 * values[cell] * (100 - values[cell]) / size
     return 1.96 * math.sqrt(variance)

@@ -78,7 +78,7 @@ def overview(result: dict[str, Any]) -> None:
     print(f"\n{held} of the {len(result['claims'])} sums that the paper's text does with its numbers hold:")
     for claim in result["claims"]:
         print(f"  {'holds' if claim['holds'] else 'FAILS'}  {claim['claim']}: {claim['computed']:g} = {claim['source']}")
-    print("\nThe six Main Conclusions (section 4.3); ± is the 95 % margin of the test set's size, where the paper tells it:")
+    print("\nThe six Main Conclusions (section 4.3); ± is the 95 % margin of the test set's size, where it is told:")
     for conclusion in result["conclusions"]:
         _conclusion(conclusion)
     if result["figure_4"]:
@@ -96,12 +96,12 @@ def _conclusion(conclusion: dict[str, Any]) -> None:
     print(f"  ({conclusion['number']}) {conclusion['statement']}")
     for found in conclusion["findings"]:
         differences, who = found["differences"], found["scale"]
+        margin = f" ± {found['margin']:.1f}" if found["margin"] is not None else ""
         if who == "the paper":
-            margin = f" ± {found['margin']:.1f}" if found["margin"] is not None else ""
             ours = "" if _measured_too(found, conclusion["findings"]) else "; ours: not run"
             print(f"      {found['says']}, {found['column']}: the paper {differences[0]:+.2f}{margin}, {found['verdict']}{ours}")
         else:
-            told = f"{sum(differences) / len(differences):+.1f}; {found['agreeing']} of {len(differences)} seeds"
+            told = f"{sum(differences) / len(differences):+.1f}{margin}; {found['agreeing']} of {len(differences)} seeds"
             print(f"        {found['verdict']}, {who}, {found['column']}: {told}, sign test p = {found['sign_test_p']:.2g}")
 
 

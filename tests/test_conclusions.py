@@ -1,6 +1,7 @@
 """The six Main Conclusions against the paper's own cells and against runs of ours."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,12 @@ def test_seeds_are_compared_with_themselves_and_counted() -> None:
     assert (of_table_4(results[:2], "synthetic").verdict, of_table_4(results[2:4], "synthetic").verdict) == ("for", "against")
 
 
+def test_ours_have_the_margin_of_the_questions_that_every_seed_was_asked() -> None:
+    results = [replace(run(row, value, seed, "real"), num_examples=36) for seed in (0, 1) for row, value in ((SPARSE, 50.0), (DENSE, 40.0))]
+    assert of_table_4(results, "real").margin == pytest.approx(1.96 * ((50 * 50 + 40 * 60) / 36) ** 0.5)
+    assert of_table_4([run(SPARSE, 50.0, 0), run(DENSE, 40.0, 0)], "synthetic").margin is None  # no one tells how many
+
+
 @pytest.mark.parametrize(("num_seeds", "p"), [(1, 1.0), (3, 0.25), (6, 0.03125)])
 def test_the_sign_test_says_how_little_few_seeds_prove(num_seeds: int, p: float) -> None:
     results = [run(row, value, seed) for seed in range(num_seeds) for row, value in ((SPARSE, 20.0), (DENSE, 10.0))]
@@ -92,5 +99,5 @@ def test_the_command_tells_each_conclusion_with_what_is_for_and_against_it(tmp_p
     assert main(["tables", "--results", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "4 sparse clips beat 16 dense ones, R1: the paper +0.20 ± 3.2, within the noise\n" in out
-    assert "for, synthetic, 200 videos, R1: +1.5; 3 of 3 seeds, sign test p = 0.25" in out
+    assert "for, synthetic, 200 videos, R1: +1.5 ± 17.6; 3 of 3 seeds, sign test p = 0.25" in out
     assert "448 pixels beat 224, Accuracy: the paper -0.05, does not hold; ours: not run" in out
