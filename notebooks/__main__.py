@@ -19,6 +19,7 @@ from nbformat import NotebookNode
 
 FOLDER = Path(__file__).resolve().parent
 SMOKE = "smoke"
+OFFLINE = {"PYTHONPATH": str(FOLDER.parent), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONWARNINGS": "ignore"}
 LARGEST_BYTES = 400_000
 
 
@@ -39,7 +40,7 @@ def executed(source: Path, mode: str) -> NotebookNode:
         cell.id = f"cell-{number}"  # the same at every run
     notebook.nbformat_minor = 5
     client = NotebookClient(notebook, timeout=1200, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}, store_widget_state=False)
-    client.execute()
+    client.execute(env=os.environ | OFFLINE)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times, which differ at every run
     return notebook
@@ -50,7 +51,6 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="first letters of the names, such as 00 (default: all)")
     parser.add_argument("--mode", default=SMOKE, choices=(SMOKE, "small", "full"))
     args = parser.parse_args()
-    os.environ |= {"PYTHONPATH": str(FOLDER.parent), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONWARNINGS": "ignore"}
     failed = []
     for source in sources(args.names):
         start = time.monotonic()

@@ -5,6 +5,7 @@ domain or CC0; see its data/README.txt) and become panning clips here.
 """
 
 import importlib.util
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def _package_folder(package: str) -> Path:
 def pan(photos: Sequence[Path], path: Path, *, seconds_each: float = 3.0, frames_per_second: int = FRAMES_PER_SECOND) -> None:
     """Write an H.264 video that moves over one photo after the other, to the right and closer, the same bytes every time."""
     steps = round(seconds_each * frames_per_second)
-    unfinished = path.with_suffix(".part.mp4")
+    unfinished = path.with_suffix(f".{os.getpid()}.part.mp4")  # two notebooks may make the same one at once
     with av.open(str(unfinished), "w") as container:
         # mbtree off: with it x264's bytes depend on where memory lies (seen here: four encodings of the same frames)
         options = {"threads": "1", "crf": "20", "x264-params": "mbtree=0"}
