@@ -160,7 +160,8 @@ def search_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", help="what the video should show")
     parser.add_argument("-k", "--top-k", type=int, default=10, metavar="K", help="hits to show (default 10)")
     parser.add_argument("--aggregate", metavar="G", help="mean, max or lse (default: the model's own)")
-    parser.add_argument("--cascade", metavar="C", help="find candidates by vectors or by one-clip, and read these alone (default: read every video)")
+    how = "find candidates by vectors, one-clip, two-clips or four-clips, and read these alone (default: read every video)"
+    parser.add_argument("--cascade", metavar="C", help=how)
     parser.add_argument("--first", type=Path, metavar="INDEX", help="find candidates in this index of the same videos, of a dual encoder say")
     parser.add_argument("--shortlist", type=int, metavar="K", help="candidates of a cascade (default 64)")
 

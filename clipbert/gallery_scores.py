@@ -123,12 +123,12 @@ def best(paths: list[str], scores: Float[Tensor, " B"], count: int) -> list[tupl
     return sorted(((paths[i], float(scores[i])) for i in candidates), key=lambda pair: (-pair[1], pair[0]))[:count]
 
 
-def middle_clip(entry: Entry) -> Entry:
-    """The entry as if it had no other clip."""
-    video, n = entry.video, entry.video.num_clips // 2
-    middle = slice(n, n + 1)
-    one = replace(
-        video, features=video.features[middle], times=video.times[middle], spans=video.spans[middle], shortened=video.shortened[middle],
-        key=digest(video.key, "middle clip"), clip_keys=video.clip_keys[middle],
+def with_clips(entry: Entry, count: int) -> Entry:
+    """The entry as if it had no other clips than those in the middle of `count` equal parts of them; all where it has no more."""
+    video = entry.video
+    kept = sorted({(2 * k + 1) * video.num_clips // (2 * count) for k in range(count)})
+    few = replace(
+        video, features=video.features[kept], times=video.times[kept], spans=video.spans[kept], shortened=tuple(video.shortened[n] for n in kept),
+        key=digest(video.key, f"clips {kept}"), clip_keys=tuple(video.clip_keys[n] for n in kept),
     )  # fmt: skip
-    return replace(entry, video=one, vectors=None if entry.vectors is None else entry.vectors[middle])
+    return replace(entry, video=few, vectors=None if entry.vectors is None else entry.vectors[kept])

@@ -13,17 +13,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from clipbert.checks import check_known
-from clipbert.gallery_scores import best, match_entries, middle_clip, vector_scores
+from clipbert.gallery_scores import best, match_entries, vector_scores, with_clips
 from clipbert.hits import Hit, Ranking, hit_of, order, ranked, with_state
 from clipbert.index_build import IndexedVideos
+from clipbert.index_entry import Entry
 from clipbert.per_clip import ROWS_AT_ONCE
 from clipbert.tasks import require_text
 from clipbert.types import EncodedVideo
 
 __all__ = ["CASCADES", "Hit", "Ranking", "VideoIndex"]
 
-CASCADES = ("vectors", "one-clip")
-"""How candidates may be found: by the contrastive head's vectors, or by the middle clip of each video."""
+CASCADE_CLIPS = {"one-clip": 1, "two-clips": 2, "four-clips": 4}
+CASCADES = ("vectors", *CASCADE_CLIPS)
+"""How candidates may be found: by the contrastive head's vectors of all clips, or by few clips of each video, spread evenly."""
 SHORTLIST = 64
 STREAM_CLIPS = 16  # between two moments at which a search can be stopped
 
@@ -76,9 +78,12 @@ class VideoIndex(IndexedVideos):
             if self.predictor.vector_head() is None:
                 raise ValueError(f'model {self.model["name"]} has no contrastive head, so no vectors; use cascade "one-clip".')
             return best(*vector_scores(self.predictor, self.entries, text, how), count)
-        found = match_entries(self.predictor, map(middle_clip, self.entries.values()), text, clips_at_once=ROWS_AT_ONCE)
+        found = match_entries(self.predictor, self._few_clips(cascade), text, clips_at_once=ROWS_AT_ONCE)
         scored = [(hit.path, hit.score) for hit in (hit_of(entry, parts, how) for entry, parts in found)]
         return sorted(scored, key=lambda pair: (-pair[1], pair[0]))[:count]
+
+    def _few_clips(self, cascade: str) -> Iterator[Entry]:
+        return (with_clips(entry, CASCADE_CLIPS[cascade]) for entry in self.entries.values())
 
     def hits(self, paths: Iterable[str], text: str, *, aggregation: str | None = None) -> Iterator[Hit]:
         """These indexed videos as hits, in their order, read with all of their clips, many in one batch."""
@@ -92,8 +97,8 @@ class VideoIndex(IndexedVideos):
     ) -> Iterator[Ranking]:
         """A ranking after every video; stop taking them and the work stops.
 
-        First every video is read as the cascade says, with its middle clip
-        alone or, all at once, by its vectors; then, best first, with all clips:
+        First every video is read as the cascade says, with few of its clips
+        or, all at once, by its vectors; then, best first, with all clips:
         the first `refine` videos, or all, after which the ranking is `search`'s.
         Refined videos rank above the rest.
         """
@@ -111,10 +116,10 @@ class VideoIndex(IndexedVideos):
             yield self._ranking(coarse, top_k, "vectors", total, total)
         else:
             check_known("cascade", cascade, CASCADES)
-            found = match_entries(self.predictor, map(middle_clip, self.entries.values()), text, clips_at_once=STREAM_CLIPS)
+            found = match_entries(self.predictor, self._few_clips(cascade), text, clips_at_once=STREAM_CLIPS)
             for done, (entry, parts) in enumerate(found, 1):
                 bisect.insort(coarse, hit_of(entry, parts, how, exact=False), key=order)
-                yield self._ranking(coarse, top_k, "one clip", done, total)
+                yield self._ranking(coarse, top_k, cascade.replace("-", " "), done, total)
         refined: list[Hit] = []
         entries = (self.entries[hit.path] for hit in coarse[:wanted])
         for done, (entry, parts) in enumerate(match_entries(self.predictor, entries, text, clips_at_once=STREAM_CLIPS), 1):

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed
+from conftest import GOLDEN
 from hf_models import write_clip
 from test_retrieval import QUERY, folder, index, make_predictor, model_dir, predictor
 
 from clipbert.aggregation import AGGREGATIONS
 from clipbert.cascade import shortlist_recall
 from clipbert.cli import main
-from clipbert.gallery_scores import pooled_log_odds
+from clipbert.gallery_scores import pooled_log_odds, with_clips
 from clipbert.predict import Predictor
 from clipbert.retrieval import CASCADES, VideoIndex
 from clipbert.sharded_search import search_shards
@@ -74,9 +75,22 @@ def test_recall_of_a_shortlist_grows_to_all_of_the_exact_hits(index: VideoIndex)
     assert rows[1].top_1 == sum(same) / len(same)
 
 
+@pytest.mark.parametrize(("count", "kept"), [(1, [8]), (2, [4, 12]), (4, [2, 6, 10, 14]), (16, list(range(16))), (40, list(range(16)))])
+def test_few_clips_are_those_in_the_middle_of_equal_parts(predictor: Predictor, count: int, kept: list[int]) -> None:
+    (entry,) = VideoIndex.build([GOLDEN / "video_a30.mp4"], predictor, num_clips=16).entries.values()
+    few = with_clips(entry, count)
+    assert few.video.spans.tolist() == entry.video.spans[kept].tolist() and torch.equal(few.video.features, entry.video.features[kept])
+    assert list(few.video.clip_keys) == [entry.video.clip_keys[n] for n in kept] and len(few.vectors) == len(kept)
+
+
+def test_a_cascade_that_reads_all_clips_is_the_search(index: VideoIndex) -> None:
+    assert index.candidates(QUERY, "four-clips", 4) == [(hit.path, hit.score) for hit in index.search(QUERY)]  # of three clips each
+    assert index.candidates(QUERY, "two-clips", 4) != index.candidates(QUERY, "one-clip", 4)
+
+
 def test_cascades_that_cannot_be_are_refused(folder: Path, index: VideoIndex) -> None:
     for search in (index.search, index.search_stream):
-        with pytest.raises(ValueError, match="cascade must be one of vectors, one-clip"):
+        with pytest.raises(ValueError, match="cascade must be one of vectors, one-clip, two-clips, four-clips"):
             list(search(QUERY, cascade="magic"))
     with pytest.raises(ValueError, match="shortlist must be at least top_k, 10 videos, got 3"):
         index.search(QUERY, cascade="vectors", shortlist=3)
