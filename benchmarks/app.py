@@ -119,6 +119,7 @@ def main() -> None:
     sys.path[:0] = [str(Path(__file__).parents[1])]  # this file's own name would hide the package
     from app.app import build_app, launch
     from clipbert.predict import Predictor
+    from clipbert.video_worker import start_worker
 
     load = {
         "command": f"benchmarks/app.py {' '.join(sys.argv[1:])}".strip(), "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU",
@@ -129,6 +130,8 @@ def main() -> None:
         if not args.repeats:
             return
         os.environ["GRADIO_TEMP_DIR"] = f"{folder}/uploads"
+        os.environ.setdefault("CLIPBERT_VIDEO_BACKEND", "process")  # as `serve` does
+        start_worker()
         app = build_app(lambda: Predictor.from_pretrained(args.model))
         address = launch(app)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
