@@ -56,6 +56,19 @@ def test_policies_have_a_panel_each_and_stop_between_points(tab: Any) -> None:
     assert {"paper", "official", "centered"} <= set(tab.inner_text("#ntest-panels-plot").split())
 
 
+def test_the_examples_on_which_the_poolings_disagree_come_first(tab: Any) -> None:
+    tab.click("#disagreements button")
+    tab.click("#disagreements-check")
+    tab.wait_for_function("document.querySelectorAll('#disagreements-found tbody tr').length == 6")
+    shown = tab.eval_on_selector_all("#disagreements-found tbody tr", "rows => rows.map(row => [...row.cells].map(cell => cell.innerText))")
+    columns = tab.eval_on_selector_all("#disagreements-found th[scope=col]", "heads => heads.map(head => head.innerText.toLowerCase())")
+    rows = [dict(zip(columns, row, strict=True)) for row in shown]
+    apart = [len({row[how] for how in ("mean", "max", "lse")}) > 1 for row in rows]
+    assert apart == sorted(apart, reverse=True)
+    assert len({row["example"] for row in rows}) == 6
+    assert tab.inner_text("#disagreements-found caption").startswith(f"{sum(apart)} of 6 examples depend on the aggregation; N_test = ")
+
+
 def test_an_empty_question_is_refused(tab: Any) -> None:
     tab.fill("#sweep-question textarea, #sweep-question input", " ")
     tab.click("#sweep")
