@@ -22,23 +22,20 @@ class Ranked:
 
 
 def retrieval_ranking(hits: Sequence[Ranked], query: str, *, model: str) -> Chart:
-    """Match score of each video, best first, with the time of its best clip."""
+    """Match score of each video, best first; the time of its best clip is in the table and under the pointer, where no bar can hide it."""
     if not hits:
         raise ValueError("a ranking needs at least one hit, got none; index a folder that holds videos.")
     rows: list[Row] = [
         {
             "rank": rank, "video": hit.name, "score_log_odds": hit.score, "best_clip_start_seconds": hit.start, "best_clip_end_seconds": hit.end,
-            "place": f"{rank}. {hit.name}", "label": time_range(hit.start, hit.end),
+            "place": f"{rank}. {hit.name}", "best_clip": time_range(hit.start, hit.end),
         }
         for rank, hit in enumerate(hits, 1)
     ]  # fmt: skip
-    lowest, highest = min(0.0, *(hit.score for hit in hits)), max(0.0, *(hit.score for hit in hits))
-    room = 0.45 * max(highest - lowest, 0.1)
-    hover = "{rank}. {video}\nmatch {score_log_odds:+.2f} log-odds\nbest clip {label}"
-    bars = Bars(rows, "place", "score_log_odds", hover, horizontal=True, label="label")
+    bars = Bars(rows, "place", "score_log_odds", "{rank}. {video}\nmatch {score_log_odds:+.2f} log-odds\nbest clip {best_clip}", horizontal=True)
     return Chart(
-        f"Videos for “{plain(query, 60)}”", model, "above 0 the model leans to a match; text: the best clip", rows,
-        Axis("match score (log-odds)", limits=(lowest - room, highest + room)), Axis("", "category", tuple(row["place"] for row in rows)), (bars,),
+        f"Videos for “{plain(query, 60)}”", model, "above 0 the model leans to a match", rows,
+        Axis("match score (log-odds)"), Axis("", "category", tuple(row["place"] for row in rows)), (bars,),
     )  # fmt: skip
 
 
