@@ -31,115 +31,128 @@ AGGREGATION = 4  # its place among the settings, and the one that moves no clip
 
 
 def build(shared: Shared) -> None:
-    notice = gr.HTML(elem_id="sampling-notice")
-    chips, counters = gr.HTML(elem_id="sampling-warnings"), gr.HTML(elem_id="sampling-counts")
-    timeline = timeline_component("timeline")
-    with gr.Row():
-        size = gr.Dropdown(
-            [OWN_SIZE, "224", "448", "768", "1000"], value=OWN_SIZE, label="Image size L (pixels), for the counters", elem_id="sampling-size",
-            info="Changes only the numbers above: how many image cells a clip would cost at that size.",
-        )  # fmt: skip
-    save_buttons(shared, "timeline", notice, {"svg": _write_chart, "png": _write_chart, "csv": _write_rows, "gif": _write_reel})
-    with gr.Accordion("View as table", open=False, elem_id="timeline-as-table"):
-        table = gr.HTML(elem_classes="scrolls", elem_id="timeline-table")
-    card = gr.HTML(elem_id="clip-card")
+    _Timeline(shared)
+    _TrainView(shared)
+    _seed_variance(shared)
 
-    def look(session: Session, image_size: str, *settings: Any) -> Updates:
+
+class _Timeline:
+    """Where each policy looks, what that costs and leaves out, and the clip that was clicked."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared, self.notice = shared, gr.HTML(elem_id="sampling-notice")
+        self.chips, self.counters = gr.HTML(elem_id="sampling-warnings"), gr.HTML(elem_id="sampling-counts")
+        self.timeline = timeline_component("timeline")
+        with gr.Row():
+            size = gr.Dropdown(
+                [OWN_SIZE, "224", "448", "768", "1000"], value=OWN_SIZE, label="Image size L (pixels), for the counters", elem_id="sampling-size",
+                info="Changes only the numbers above: how many image cells a clip would cost at that size.",
+            )  # fmt: skip
+        save_buttons(shared, "timeline", self.notice, {"svg": _write_chart, "png": _write_chart, "csv": _write_rows, "gif": _write_reel})
+        with gr.Accordion("View as table", open=False, elem_id="timeline-as-table"):
+            self.table = gr.HTML(elem_classes="scrolls", elem_id="timeline-table")
+        self.card = gr.HTML(elem_id="clip-card")
+        self.wire(size)
+
+    def wire(self, size: gr.Dropdown) -> None:
+        shared, on, quiet = self.shared, self.shared.on, {"notice": self.notice, "show_progress": "hidden"}
+        inputs, views = [size, *shared.settings], [self.timeline, self.counters, self.chips, self.table]
+        changes = [size.change, *(setting.change for setting in shared.settings if setting is not shared.settings[AGGREGATION])]
+        on(changes, self.look, inputs, views, trigger_mode="always_last", **quiet)
+        # of its own: the cells of a clip are the model's, which may still be loading
+        on(shared.video_changed.change, self.other_video, inputs, [*views, self.card], **quiet)
+        on(shared.answered.change, self.answered, inputs, views, **quiet)
+        on(self.timeline.select, self.open_clip, outputs=[self.card, shared.player], notice=self.notice)
+
+    def look(self, session: Session, image_size: str, *settings: Any) -> Updates:
         wanted, times = sampling(settings), _times(session)
-        lanes = policy_lanes(
-            times, num_clips=wanted.num_clips, num_frames=wanted.num_frames, fps=wanted.fps, policy=wanted.policy, seed=wanted.seed
-        )  # fmt: skip
+        given = {"num_clips": wanted.num_clips, "num_frames": wanted.num_frames, "fps": wanted.fps}
+        lanes = session.results["lanes"] = policy_lanes(times, policy=wanted.policy, seed=wanted.seed, **given)
         chosen = lane_name(wanted.policy, wanted.seed)
-        session.results["lanes"] = lanes
-        counts = count(lanes[chosen], times, num_frames=wanted.num_frames, fps=wanted.fps, num_cells=_cells(shared, image_size))
+        counts = count(lanes[chosen], times, num_frames=wanted.num_frames, fps=wanted.fps, num_cells=_cells(self.shared, image_size))
         damaged = session.results.get("damaged", frozenset())
-        chosen_rows = clip_rows({chosen: lanes[chosen]}, times)
         return {
-            timeline: timeline_html(lanes, times, chosen=chosen, damaged=damaged), counters: counts_html(counts), table: _table(chosen_rows, chosen),
-            chips: warnings_html(warnings(lanes[chosen], times, num_frames=wanted.num_frames, fps=wanted.fps, policy=wanted.policy)),
+            self.timeline: timeline_html(lanes, times, chosen=chosen, damaged=damaged), self.counters: counts_html(counts),
+            self.table: _table(clip_rows({chosen: lanes[chosen]}, times), chosen),
+            self.chips: warnings_html(warnings(lanes[chosen], times, num_frames=wanted.num_frames, fps=wanted.fps, policy=wanted.policy)),
         }  # fmt: skip
 
-    def other_video(session: Session, *values: Any) -> Updates:
+    def other_video(self, session: Session, *values: Any) -> Updates:
         if session.video is None:
-            return dict.fromkeys((timeline, counters, chips, table, card), "")
-        return {card: "", **look(session, *values)}
+            return dict.fromkeys((self.timeline, self.counters, self.chips, self.table, self.card), "")
+        return {self.card: "", **self.look(session, *values)}
 
-    def answered(session: Session, *values: Any) -> Updates:
+    def answered(self, session: Session, *values: Any) -> Updates:
         """Clips that the answer had to leave out are hatched, in every lane."""
         asked = session.results.get("ask")
         damaged = undecodable(session.current_video(), asked.left_out()) if asked is not None and asked.left_out() else frozenset()
         if damaged == session.results.get("damaged", frozenset()):
             return {}
         session.results["damaged"] = damaged
-        return look(session, *values)
+        return self.look(session, *values)
 
-    def open_clip(session: Session, event: Any) -> Updates:
+    def open_clip(self, session: Session, event: Any) -> Updates:
         lane, n = event.index
         clip = _lanes(session)[lane][n]
-        return {card: clip_card(session.current_video(), lane, n, clip), **shared.seek(clip.start)}
-
-    views = [timeline, counters, chips, table]
-    changes = [size.change, *(setting.change for setting in shared.settings if setting is not shared.settings[AGGREGATION])]
-    shared.on(changes, look, [size, *shared.settings], views, notice=notice, trigger_mode="always_last", show_progress="hidden")
-    # of its own: the cells of a clip are the model's, which may still be loading
-    shared.on(shared.video_changed.change, other_video, [size, *shared.settings], [*views, card], notice=notice, show_progress="hidden")
-    shared.on(shared.answered.change, answered, [size, *shared.settings], views, notice=notice, show_progress="hidden")
-    shared.on(timeline.select, open_clip, outputs=[card, shared.player], notice=notice)
-    _train_view(shared)
-    _seed_variance(shared)
+        return {self.card: clip_card(session.current_video(), lane, n, clip), **self.shared.seek(clip.start)}
 
 
-def _train_view(shared: Shared) -> None:
+class _TrainView:
     """Random clips redrawn at each step, as training sees them, and where a thousand draws fall."""
-    with gr.Accordion("What training sees: random clips, drawn anew at each step", open=False, elem_id="train-view"):
-        notice = gr.HTML(elem_id="train-notice")
-        with gr.Row(equal_height=True):
-            num_train = gr.Slider(
-                1, 16, 1, step=1, precision=0, label="Clips per step (N_train)", elem_id="num-train", scale=3,
-                info="The paper trains on one to a few random clips of each video; T and fps are those of the settings.",
-            )  # fmt: skip
-            play, stop = gr.Button("Play", elem_id="train-play", min_width=80), gr.Button("Stop", elem_id="train-stop", min_width=80)
-        drawn = timeline_component("train-timeline")
-        timer = gr.Timer(STEP_SECONDS, active=False)
-        histogram = Picture(shared, "train-histogram", notice)
 
-    def step(session: Session, num_clips: int, *settings: Any) -> Updates:
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        with gr.Accordion("What training sees: random clips, drawn anew at each step", open=False, elem_id="train-view"):
+            self.notice = gr.HTML(elem_id="train-notice")
+            with gr.Row(equal_height=True):
+                num_train = gr.Slider(
+                    1, 16, 1, step=1, precision=0, label="Clips per step (N_train)", elem_id="num-train", scale=3,
+                    info="The paper trains on one to a few random clips of each video; T and fps are those of the settings.",
+                )  # fmt: skip
+                play, stop = gr.Button("Play", elem_id="train-play", min_width=80), gr.Button("Stop", elem_id="train-stop", min_width=80)
+            self.drawn = timeline_component("train-timeline")
+            self.timer = gr.Timer(STEP_SECONDS, active=False)
+            self.histogram = Picture(shared, "train-histogram", self.notice)
+        self.wire(num_train, play, stop)
+
+    def wire(self, num_train: gr.Slider, play: gr.Button, stop: gr.Button) -> None:
+        on, inputs, steps, quiet = self.shared.on, [num_train, *self.shared.settings], [self.drawn, self.timer], {"show_progress": "hidden"}
+        on(play.click, self.start, inputs, steps, notice=self.notice, **quiet)
+        on(self.timer.tick, self.tick, inputs, steps, notice=self.notice, **quiet)
+        on(stop.click, self.halt, outputs=[self.timer], notice=self.notice, **quiet)
+        on([play.click, num_train.release], self.thousand, inputs, self.histogram.outputs, notice=self.notice, trigger_mode="always_last")
+        on(self.drawn.select, self.open_clip, outputs=[self.shared.player], notice=self.notice)
+        self.shared.when_video_changes(self.other_video, outputs=[*steps, *self.histogram.outputs], notice=self.notice)
+
+    def step(self, session: Session, num_clips: int, *settings: Any) -> Updates:
         wanted, times = sampling(settings), _times(session)
         number = session.results["step"] = session.results.get("step", 0) + 1
         lanes = session.results["step lanes"] = {f"step {number}": _draw(times, wanted, num_clips, wanted.seed + number)}
-        return {drawn: timeline_html(lanes, times, chosen=f"step {number}")}
+        return {self.drawn: timeline_html(lanes, times, chosen=f"step {number}")}
 
-    def start(session: Session, num_clips: int, *settings: Any) -> Updates:
-        return {**step(session, num_clips, *settings), timer: gr.Timer(active=True)}
+    def start(self, session: Session, *values: Any) -> Updates:
+        return {**self.step(session, *values), self.timer: gr.Timer(active=True)}
 
-    def tick(session: Session, num_clips: int, *settings: Any) -> Updates:
-        updates = step(session, num_clips, *settings)
-        return updates if session.results["step"] % LAST_STEP else {**updates, timer: gr.Timer(active=False)}
+    def tick(self, session: Session, *values: Any) -> Updates:
+        updates = self.step(session, *values)
+        return updates if session.results["step"] % LAST_STEP else {**updates, **self.halt(session)}
 
-    def thousand(session: Session, num_clips: int, *settings: Any) -> Updates:
+    def halt(self, session: Session) -> Updates:
+        return {self.timer: gr.Timer(active=False)}
+
+    def thousand(self, session: Session, num_clips: int, *settings: Any) -> Updates:
         from clipbert.viz.figures import draw_positions, training_draws
 
         wanted, times = sampling(settings), _times(session)
         draws = training_draws(times, num_clips=num_clips, num_frames=wanted.num_frames, fps=wanted.fps, seed=wanted.seed)
-        return histogram.show(session, draw_positions(draws))
+        return self.histogram.show(session, draw_positions(draws))
 
-    def halt(session: Session) -> Updates:
-        return {timer: gr.Timer(active=False)}
+    def other_video(self, session: Session) -> Updates:
+        return {self.drawn: "", **self.halt(session), **self.histogram.clear()}
 
-    def other_video(session: Session) -> Updates:
-        return {drawn: "", **halt(session), **histogram.clear()}
-
-    def open_clip(session: Session, event: Any) -> Updates:
+    def open_clip(self, session: Session, event: Any) -> Updates:
         lane, n = event.index
-        return shared.seek(session.results["step lanes"][lane][n].start)
-
-    inputs = [num_train, *shared.settings]
-    shared.on(play.click, start, inputs, [drawn, timer], notice=notice, show_progress="hidden")
-    shared.on(timer.tick, tick, inputs, [drawn, timer], notice=notice, show_progress="hidden")
-    shared.when_video_changes(other_video, outputs=[drawn, timer, *histogram.outputs], notice=notice)
-    shared.on([play.click, num_train.release], thousand, inputs, histogram.outputs, notice=notice, trigger_mode="always_last")
-    shared.on(drawn.select, open_clip, outputs=[shared.player], notice=notice)
-    shared.on(stop.click, halt, outputs=[timer], notice=notice, show_progress="hidden")
+        return self.shared.seek(session.results["step lanes"][lane][n].start)
 
 
 def _seed_variance(shared: Shared) -> None:
