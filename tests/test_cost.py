@@ -132,6 +132,13 @@ def test_a_predicted_batch_fits_and_one_more_does_not() -> None:
     assert size and [traced_step(replace(settings, batch_size=size + more)).peak_bytes <= 8 << 20 for more in (0, 1)] == [True, False]
 
 
+def test_beyond_the_largest_traced_batch_memory_goes_on_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clipbert.cost_trace.TRACED_BATCH", 16)
+    found = predict_cost(replace(QUICK, memory_cap=64 << 20)).predicted_batch
+    assert found and found > 32
+    assert traced_step(replace(QUICK, batch_size=found)).peak_bytes == pytest.approx(64 << 20, rel=0.05)
+
+
 def test_under_a_memory_cap_a_cpu_shows_the_predicted_largest_batch() -> None:
     a, _, c, _ = panels([point(n, 1, predicted_batch=100 // n) for n in (1, 2, 4)] + [point(1, 2, predicted_batch=50)])
     assert a.y == c.y == "predicted_batch" and a.fit is None
