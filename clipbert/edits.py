@@ -228,7 +228,7 @@ class _Edited:
 
     def __init__(self, source: Source, edit: Callable[[Tensor], Tensor]) -> None:
         self.timeline, self.notices = source.timeline()
-        self.size = source.frame_size()
+        self.size, (self.codec, self.pixel_format) = source.frame_size(), source.encoding()
         self._opened, self._edit = source.open(), edit
 
     def __enter__(self) -> "_Edited":

@@ -116,8 +116,8 @@ assert by_pooling["lse"] > by_pooling["mean"] + 20
 # - **Method**: Eq. 5 written out by hand beside the package's pooling and loss; the committed evaluation of `synthetic`.
 # - **Result**: the formula is Eq. 5 to 1e-6. In the paper LogSumExp's lead over mean pooling (2.2 R@1 at N_train = 2 and 16) is within the noise of
 #   1,000 queries; its lead over max is not. On accuracy max beats LogSumExp at N_train = 16 (36.25 to 36.16). Our synthetic videos, each trained with
-#   what it is tested with, say the same and louder (mean of seeds 1 and 2): LogSumExp 44.7 % at N_train = 2 and 55.0 at 16, mean 36.1 and 43.3,
-#   max 42.8 and 53.8.
+#   what it is tested with, say the same and louder (mean of three seeds): LogSumExp 43.9 % at N_train = 2 and 54.4 at 16, mean 34.8 and 42.9,
+#   max 43.5 and 53.7.
 # - **Easy / difficult**: "more training clips help" rests on one run for each cell of the paper.
 
 # %%

@@ -87,10 +87,10 @@ assert random_r1.value == 0.3 and random_r1.num_examples == 1000
 #   image-text pre-training; and pre-training on photos, then retrieval and questions on real clips (`train/configs/ablate_real.yaml`), where it ran.
 # - **Method**: the paper's cells; features of trained and random weights of one architecture.
 # - **Result**: of the six conclusions this is the one that the paper's own numbers carry best: all differences exceed the noise of 1,000 queries.
-#   A random CNN gives nearly the same features whatever is shown, so a small data set has little to learn from. Our shorts agree: 46.3 % from random
-#   weights, 56.4 after the lessons on images (mean of seeds 1 and 2), more than the margin of 7. On real clips (seed 1)
-#   R@1 of 36 is 1.7 % at random, 13.9 from ImageNet and MiniLM, 27.8 after pre-training on 1,018 photos: for it, but the last step has a margin of
-#   18. Questions gain nothing from it (66.1 and 65.6 %).
+#   A random CNN gives nearly the same features whatever is shown, so a small data set has little to learn from. Our shorts agree: 44.0 % from random
+#   weights, 56.2 after the lessons on images (mean of three seeds), more than the margin of 7. On real clips (three seeds)
+#   R@1 of 36 is 2.4 % at random, 13.0 from ImageNet and MiniLM, 19.4 after pre-training on 1,018 photos: the last step, in two seeds of three, is
+#   within its margin of 17. Questions gain as good as nothing from it (67.2 and 67.8 %).
 # - **Easy / difficult**: TSN and ImageNet weights are the user's to fetch (`model.resnet`); none ships here.
 
 # %%

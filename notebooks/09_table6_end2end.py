@@ -88,7 +88,7 @@ assert told["training all beats freezing CNN and words", "Accuracy"] == "does no
 # - **Result**: frozen parts do not move at all. In the paper end-to-end training gains 2.2 R@1 over freezing both, 1.2 over freezing the CNN, both
 #   within the
 #   noise of 1,000 queries; on questions it loses 0.05. The paper says itself to expect little, since all three start from end-to-end pre-training.
-#   Our shorts gain as little: 53.6 % with both frozen, 53.9 with the CNN frozen, 56.4 with all trained (mean of seeds 1 and 2), a margin of 7.
+#   Our shorts gain as little: 53.5 % with both frozen, 53.6 with the CNN frozen, 56.2 with all trained (mean of three seeds), a margin of 7.
 # - **Easy / difficult**: the claim at full strength (features that were never trained together) is not what Table 6 measures.
 
 # %%

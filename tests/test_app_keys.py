@@ -144,7 +144,7 @@ def test_no_tab_breaks_a_rule_of_axe(browser: Any, app_url: str, axe: str, schem
 def test_axe_finds_a_button_without_a_name_and_text_without_contrast(page: Any, axe: str) -> None:
     page.evaluate(axe)
     page.evaluate("document.querySelector('#answer .big b').style.color = '#ccc'; document.querySelector('#ask').innerHTML = ''")
-    assert {line.split(": ")[1] for line in violations(page)} == {"color-contrast", "button-name"}
+    assert {line.split(": ")[1] for line in violations(page)} >= {"color-contrast", "button-name"}
 
 
 def test_ids_are_unique_and_there_is_one_first_heading(kept: Any) -> None:

@@ -89,7 +89,7 @@ def test_with_all_cells_sharp_the_model_says_what_it_said(predictor: Predictor, 
 
 
 def test_the_frames_of_a_clip_are_read_with_the_decoder_that_is_named(predictor: Predictor, video: EncodedVideo) -> None:
-    with pytest.raises(ValueError, match="backend must be one of pyav, decord, got 'nonsense'"):
+    with pytest.raises(ValueError, match="backend must be one of pyav, decord, process, got 'nonsense'"):
         predictor.clip_frames(VIDEO, video, 1, backend="nonsense")
 
 
