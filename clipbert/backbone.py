@@ -7,6 +7,7 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import AutoBackbone, AutoConfig
 
 from clipbert.config import EFFICIENTNETS, ClipBertConfig
@@ -105,6 +106,20 @@ def _fold_norms(module: nn.Module) -> None:
             _fold_norms(child)
 
 
+class _OverTime(nn.Conv3d):
+    """A 3D convolution with kernel 3 over time.
+
+    Two frames are padded by hand: in bfloat16 on a CPU, PyTorch 2.13's weight
+    gradient of two frames padded by one holds uninitialised memory.
+    """
+
+    def forward(self, input: Float[Tensor, "B C T h w"]) -> Float[Tensor, "B D T h w"]:
+        if input.shape[2] != 2:
+            return super().forward(input)
+        _, height, width = self.padding
+        return F.conv3d(F.pad(input, (0, 0, 0, 0, 1, 1)), self.weight, self.bias, padding=(0, int(height), int(width)))
+
+
 class TemporalFusion(nn.Module):
     """T feature maps of a clip to one: the mean, after a 3D convolution where Table 2 asks for one.
 
@@ -118,11 +133,11 @@ class TemporalFusion(nn.Module):
         if kind == "mean":
             self.conv = nn.Identity()
         elif kind == "conv3d":
-            self.conv = nn.Sequential(nn.Conv3d(hidden_size, hidden_size, 3, padding=1), nn.ReLU())
+            self.conv = nn.Sequential(_OverTime(hidden_size, hidden_size, 3, padding=1), nn.ReLU())
         else:
             self.conv = nn.Sequential(
                 nn.Conv3d(hidden_size, hidden_size, (1, 3, 3), padding=(0, 1, 1)), nn.ReLU(),
-                nn.Conv3d(hidden_size, hidden_size, (3, 1, 1), padding=(1, 0, 0)), nn.ReLU(),
+                _OverTime(hidden_size, hidden_size, (3, 1, 1), padding=(1, 0, 0)), nn.ReLU(),
             )  # fmt: skip
 
     def forward(self, grid: Float[Tensor, "B N T h w D"]) -> Float[Tensor, "B N h w D"]:

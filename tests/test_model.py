@@ -9,6 +9,7 @@ from tiny import HEADS, SIZES, tiny_inputs, tiny_model
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
+from clipbert.backbone import TemporalFusion
 from clipbert.config import ClipBertConfig
 from clipbert.model import ClipBertForPreTraining, ClipBertForSequenceClassification, ClipBertModel
 from clipbert.resnet import ConvNorm
@@ -126,6 +127,23 @@ def test_every_parameter_of_every_temporal_fusion_gets_a_gradient(fusion: str) -
     sum(model(**tiny_inputs(), head=head).clip_logits.square().sum() for head in HEADS).backward()
     without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert not without
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 3, 4])
+@pytest.mark.parametrize("fusion", ["conv3d", "conv2plus1d"])
+def test_gradients_of_a_temporal_fusion_in_bfloat16_are_those_in_float32_roughly(fusion: str, num_frames: int) -> None:
+    """Over memory that held large numbers: a gradient that reads what nobody wrote shows."""
+    fuse, grid = TemporalFusion(fusion, 64), torch.randn(4, 2, num_frames, 8, 8, 64)
+    direction = torch.randn(4, 2, 8, 8, 64)
+    found = []
+    for precision in (torch.float32, torch.bfloat16):
+        spoiled = [torch.full((size,), 1e30) for size in (64, 4_096, 12_288, 36_864, 110_592, 262_144)]
+        del spoiled
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
+            fused = fuse(grid)
+        found.append(torch.autograd.grad((fused.float() * direction).sum(), list(fuse.parameters())))
+    for exact, rough in zip(*found, strict=True):
+        assert float((rough - exact).abs().max()) < 0.5 * float(exact.abs().max())
 
 
 def test_the_stem_and_res2_are_frozen_and_stay_so_after_loading(tmp_path: Path) -> None:

@@ -228,6 +228,14 @@ def test_compiled_blocks_leave_losses_and_weights(world: Path, tmp_path: Path) -
     assert plain_weights.keys() == compiled_weights.keys()
 
 
+def test_a_gradient_that_is_no_number_stops_the_run(world: Path, tmp_path: Path) -> None:
+    """Clipping by an infinite norm would make nothing of the whole update, without a word."""
+    made = train.Run(read_settings(config(tmp_path, source(world, "qa"))))
+    made.engine.model.get_parameter("clipbert.fusion.layers.0.query.weight").register_hook(lambda gradient: gradient * 1e30)
+    with pytest.raises(FloatingPointError, match=r"the gradients of update 1 have the norm inf though its loss is \d.*engine\.precision=fp32"):
+        made.update(0, made.batches())
+
+
 def test_frozen_parts_stay(world: Path, tmp_path: Path) -> None:
     path = config(tmp_path, source(world, "qa"), model={"config": {**SIZES, **RESNET}, "freeze": ["cnn", "words"]})
     made = train.Run(read_settings(path))

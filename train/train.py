@@ -124,6 +124,11 @@ class Run:
         loss = float(mean_over_processes(total, self.engine)) / s.optimizer.accumulation
         if not math.isfinite(loss):
             raise FloatingPointError(f"the loss of update {number + 1} is {loss}; lower optimizer.lr, or look at the data with clipbert data check.")
+        if not math.isfinite(norm) and s.engine.precision != "fp16":  # fp16 looks for the largest scale that does not overflow
+            raise FloatingPointError(
+                f"the gradients of update {number + 1} have the norm {norm} though its loss is {loss:.4g}; go on from the last checkpoint with "
+                "run.resume=true and a lower optimizer.lr, or engine.precision=fp32."
+            )
         seconds = time.perf_counter() - began
         return {
             "step": number + 1, "task": self.train[source].settings.task, "loss": loss, "lr": rate(s.optimizer.lr), "grad_norm": norm,
