@@ -138,7 +138,7 @@ for size in ("2", "16"):
 # - **Result**: in the paper the order mean > Conv3D > Conv(2+1)D holds at both T, though of the four differences in R@1 only one exceeds the noise.
 #   The mean is blind to order by construction: "2 frames suffice" is a statement about data sets that hardly ask for order, not about video.
 #   Where a question asks for it, a trained Conv3D answers it and loses the answer when its frames are shuffled; to a mean both are the same clip.
-#   Our shorts cannot tell (mean of seeds 1 and 2): 55.7 % for two frames and 58.0 for sixteen, 56.7 for sixteen by Conv3D, on 389 questions with a
+#   Our shorts cannot tell (mean of three seeds): 55.9 % for two frames and 57.8 for sixteen, by Conv3D 55.2 and 56.9, on 389 questions with a
 #   margin of 7.
 # - **Easy / difficult**: the videos are drawn by code; the rows of ours train the fusion for 200 updates, which is little for a 3D convolution.
 
