@@ -21,6 +21,7 @@ def test_the_endpoint_refuses_bad_settings(client: Any, settings: dict[str, Any]
 
 def test_points_are_drawn_as_they_come_and_stop_leaves_the_rest(page: Any) -> None:
     page.get_by_role("tab", name="Cost").click()
+    page.set_viewport_size({"width": 390, "height": 844})  # its legends then take several lines
     page.fill("#cost-repeats input[type=number]", "1")
     page.fill("#cost-cap input", "32")
     page.press("#cost-cap input", "Tab")
@@ -28,6 +29,7 @@ def test_points_are_drawn_as_they_come_and_stop_leaves_the_rest(page: Any) -> No
     page.wait_for_selector("#cost-b .js-plotly-plot", timeout=90_000)
     assert "Largest batch, predicted" in page.inner_text("#cost-a-caption")
     assert "random weights" in page.inner_text("#cost-b")
+    page.wait_for_selector("#cost-parts .js-plotly-plot .legend")
     page.click("#cost-stop")
     page.wait_for_selector("#cost-state .partial", timeout=60_000)
     assert "stopped after" in page.inner_text("#cost-state") and "of 9 points" in page.inner_text("#cost-state")

@@ -255,6 +255,8 @@ class Chart:
         return next((mark for mark in self.marks if isinstance(mark, Picture)), None)
 
     @property
-    def has_legend(self) -> bool:
-        named = {name for mark in self.marks if isinstance(mark, Bars | Lines | Points) for name, _ in self.groups(mark) if name}
-        return len(named | {mark.name for mark in self.marks if isinstance(mark, Reference)}) > 1
+    def legend(self) -> list[str]:
+        """The series and references that a legend names; one alone needs none."""
+        named = [name for mark in self.marks if isinstance(mark, Bars | Lines | Points) for name, _ in self.groups(mark) if name]
+        named = list(dict.fromkeys(named + [mark.name for mark in self.marks if isinstance(mark, Reference)]))
+        return named if len(named) > 1 else []

@@ -240,6 +240,6 @@ def _set_title(figure: Figure, axes: Axes, chart: Chart, inches: float) -> None:
     characters = int(inches * 18)
     lines = textwrap.wrap(plain(chart.title), characters) + textwrap.wrap(plain(chart.subtitle), characters)
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=POINTS - 0.5)
-    if chart.has_legend:
+    if chart.legend:
         named = {name: handle for part in figure.axes for handle, name in zip(*part.get_legend_handles_labels(), strict=True)}
         figure.legend(named.values(), named.keys(), loc="outside lower left", ncols=3, frameon=False)

@@ -23,6 +23,7 @@ ROW_PIXELS = 30
 LYING_BAR_PIXELS = 48
 BARE_TOP = 24  # pixels above the axes, where a label may stand
 AXES_PIXELS, PANEL_PIXELS, PICTURE_PIXELS = 220, 190, 480
+PHONE, LEGEND_LINE, LEGEND_KEY, LEGEND_LETTER = 340, 19, 45, 7  # pixels: a narrow page, and about a legend
 
 
 def screen_figure(chart: Chart, *, theme: str = "light") -> go.Figure:
@@ -142,13 +143,19 @@ def _layout(chart: Chart, colors: Theme) -> dict[str, Any]:
         },
         "font": {"color": colors.text, "size": 12, "family": "system-ui, -apple-system, 'Segoe UI', sans-serif"},
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "template": "none", "separators": ".,",
-        "margin": {"l": 8, "r": 16, "t": 40 + 16 * len(subtitle), "b": 8}, "height": 120 + 16 * len(subtitle) + inner,
+        "margin": {"l": 8, "r": 16, "t": 40 + 16 * len(subtitle), "b": 8}, "height": 120 + 16 * len(subtitle) + inner + _legend_on_a_phone(chart),
         "xaxis": _axis(chart.x, colors) | bare, "yaxis": _axis(chart.y, colors) | upright | bare,
         **({"yaxis2": _axis(chart.right, colors) | {"overlaying": "y", "side": "right", "showgrid": False}} if chart.right else {}),
-        "barmode": "overlay", "bargap": 0.25, "hovermode": "closest", "showlegend": chart.has_legend,
+        "barmode": "overlay", "bargap": 0.25, "hovermode": "closest", "showlegend": bool(chart.legend),
         "legend": {"orientation": "h", "x": 0, "yref": "container", "y": 0, "yanchor": "bottom"},
         "hoverlabel": {"align": "left"},
     }  # fmt: skip
+
+
+def _legend_on_a_phone(chart: Chart) -> int:
+    """Pixels of a legend's lines after its first on a narrow page, where they would leave rows of bars no height: Plotly then draws nothing."""
+    widest = max((LEGEND_KEY + LEGEND_LETTER * min(len(name), LONGEST_NAME) for name in chart.legend), default=PHONE)
+    return LEGEND_LINE * (math.ceil(len(chart.legend) / max(PHONE // widest, 1)) - 1) if chart.legend else 0
 
 
 def _axis(axis: Axis, colors: Theme) -> dict[str, Any]:
