@@ -23,7 +23,7 @@ ROW_PIXELS = 30
 LYING_BAR_PIXELS = 48
 BARE_TOP = 24  # pixels above the axes, where a label may stand
 AXES_PIXELS, PANEL_PIXELS, PICTURE_PIXELS = 220, 190, 480
-PHONE, LEGEND_LINE, LEGEND_KEY, LEGEND_LETTER = 340, 19, 45, 7  # pixels: a narrow page, and about a legend
+PHONE, LEGEND_LINE, LEGEND_KEY, LEGEND_LETTER = 210, 19, 45, 7  # pixels: the axes on a narrow page, and about a legend
 
 
 def screen_figure(chart: Chart, *, theme: str = "light") -> go.Figure:
