@@ -98,6 +98,20 @@ def kept(browser: Any, app_url: str) -> Iterator[Any]:
         yield page
 
 
+CALM = """() => new Promise((resolve) => {
+  const end = () => { watch.disconnect(); clearTimeout(still); clearTimeout(limit); resolve(); };
+  const watch = new MutationObserver(() => { clearTimeout(still); still = setTimeout(end, 400); });
+  let still = setTimeout(end, 400);
+  const limit = setTimeout(end, 5000);
+  watch.observe(document.body, { subtree: true, childList: true, characterData: true });
+})"""
+
+
+def calm(page: Any) -> None:
+    """Wait until nothing has changed for a moment: what is typed or clicked while the page is redrawn can be lost."""
+    page.evaluate(CALM)
+
+
 @contextmanager
 def fresh_page(browser: Any, app_url: str, *, answered: str = "#answer .big", **settings: Any) -> Iterator[Any]:
     """The same of the app at an address; `answered` is seen once the example is, `settings` are of playwright's new_context."""
@@ -109,6 +123,7 @@ def fresh_page(browser: Any, app_url: str, *, answered: str = "#answer .big", **
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(app_url)
     page.wait_for_selector(answered, timeout=300_000)
+    calm(page)
     yield page
     context.close()
     assert not strays and not errors, f"requests to elsewhere: {strays}; errors: {errors}"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from app_fixtures import fresh_page, running_app
+from app_fixtures import calm, fresh_page, running_app
 from inside_case import inside_predictor
 from PIL import Image
 from test_app_keys import axe, violations  # noqa: F401
@@ -38,6 +38,7 @@ def explained_page(browser: Any, url: str, **settings: Any) -> Iterator[Any]:
         page.click("#tab-attribution-button")
         page.click("#explain")
         page.wait_for_selector("#attribution-clips [data-clip]")
+        calm(page)
         yield page
 
 
