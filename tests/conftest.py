@@ -35,8 +35,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_protocol(item: Any, nextitem: pytest.Item | None) -> bool | None:
     """A test in a browser that waited in vain is tried once more, and the summary says so.
 
-    About one such wait in a run of the suite ends so, never the same; each of
-    those tests passes alone.  What fails twice, or in another way, fails.
+    Three runs of the suite each had one, never the same, whose cause is not
+    known.  What fails twice, or in another way, fails.
     """
     if "browser" not in item.fixturenames:
         return None
