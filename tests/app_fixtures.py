@@ -1,7 +1,10 @@
 """A running app over a tiny predictor, a client of its API, and a page of it in a real browser."""
 
+import json
 import os
 import socket
+import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,6 +101,22 @@ def kept(browser: Any, app_url: str) -> Iterator[Any]:
         yield page
 
 
+TRAFFIC: deque[str] = deque(maxlen=60)
+"""What the last page said to the app about events, and what became of it."""
+
+
+def _listen(page: Any) -> None:
+    TRAFFIC.clear()
+
+    def note(kind: str, request: Any) -> None:
+        if "/queue/" in request.url or "/run/" in request.url:
+            said = json.loads(request.post_data or "{}") if request.method == "POST" else {}
+            TRAFFIC.append(f"{time.monotonic():.3f} {kind} {request.method} {request.url.rpartition('/')[2]} {said.get('fn_index', '')}")
+
+    for kind in ("request", "requestfinished", "requestfailed"):
+        page.on(kind, lambda request, kind=kind: note(kind, request))
+
+
 CALM = """() => new Promise((resolve) => {
   const end = () => { watch.disconnect(); clearTimeout(still); clearTimeout(limit); resolve(); };
   const watch = new MutationObserver(() => { clearTimeout(still); still = setTimeout(end, 400); });
@@ -121,6 +140,7 @@ def fresh_page(browser: Any, app_url: str, *, answered: str = "#answer .big", **
     strays, errors = [], []
     page.on("request", lambda request: strays.append(request.url) if not request.url.startswith((app_url, "data:", "blob:")) else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
+    _listen(page)
     page.goto(app_url)
     page.wait_for_selector(answered, timeout=300_000)
     calm(page)

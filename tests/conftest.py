@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from _pytest.runner import runtestprotocol
-from app_fixtures import app_predictor, app_url, browser, client, kept, page  # noqa: F401
+from app_fixtures import TRAFFIC, app_predictor, app_url, browser, client, kept, page  # noqa: F401
 from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).parent.parent
@@ -33,10 +33,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_protocol(item: Any, nextitem: pytest.Item | None) -> bool | None:
-    """A test in a browser that waited in vain is tried once more, and the summary says so.
+    """A test in a browser that waited in vain is tried once more; the summary says so, and what the page and the app had said to each other.
 
-    Three runs of the suite each had one, never the same, whose cause is not
-    known.  What fails twice, or in another way, fails.
+    Three runs of the suite each had one, never the same; the causes of two are
+    mended.  What fails twice, or in another way, fails.
     """
     if "browser" not in item.fixturenames:
         return None
@@ -44,7 +44,7 @@ def pytest_runtest_protocol(item: Any, nextitem: pytest.Item | None) -> bool | N
     reports = runtestprotocol(item, log=False, nextitem=nextitem)
     if any(report.failed and "TimeoutError: " in report.longreprtext for report in reports):
         item._initrequest()
-        item.user_properties.append((TRIED_TWICE, item.nodeid))
+        item.user_properties.append((TRIED_TWICE, "\n    ".join((item.nodeid, *TRAFFIC))))
         reports = runtestprotocol(item, log=False, nextitem=nextitem)
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)

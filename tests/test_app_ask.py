@@ -16,6 +16,7 @@ from test_predict import VIDEO, make_predictor
 from app.asking import CHOICE, MATCH, OPEN, Question
 from app.clip_files import logit_rows, strip_png
 from app.views import answer_html
+from clipbert.viz import figures
 from clipbert.viz.style import THEMES
 
 
@@ -145,18 +146,32 @@ def test_a_pooling_chosen_while_the_answer_grows_is_that_of_its_end(page: Any, h
     assert "4 clips pooled by mean" in page.inner_text("#answer")
 
 
-def test_a_pooling_chosen_while_the_question_waits_for_its_turn_is_that_of_its_end(page: Any, client: Any, held: threading.Semaphore) -> None:
+def test_a_pooling_chosen_while_the_question_waits_for_its_turn_is_that_of_its_end(
+    page: Any, client: Any, held: threading.Semaphore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page.click("#settings button")
     before = client.submit(handle_file(VIDEO), "who is first?", 2, api_name="/ask")
     while before.status().code.name != "PROCESSING":
         time.sleep(0.05)
     ask(page, "whose turn is it?")
     page.wait_for_function("/queue: \\d+\\/\\d+/.test(document.querySelector('#answer').innerText)")
+    drawing, let_draw, draw = threading.Event(), threading.Event(), figures.answer_over_clips
+
+    def slowly(*arguments: Any, **settings: Any) -> Any:
+        drawing.set()
+        let_draw.wait(timeout=60)
+        return draw(*arguments, **settings)
+
+    monkeypatch.setattr(figures, "answer_over_clips", slowly)
     page.click("#aggregation input[value=max]")
     page.wait_for_function("document.querySelector('#answer').innerText.includes('pooled by max')")
+    assert drawing.wait(timeout=60)
     held.release()  # the endpoint scores its clips at once; what is left over would let the page's own go on
     before.result(timeout=60)
     page.wait_for_selector("#answer .state:has-text('looking at the first clip')")
+    let_draw.set()  # the last answer, drawn too late, must not cover the question under way
+    page.wait_for_timeout(1000)
+    assert "looking at the first clip" in page.inner_text("#answer .state")
     held.release(100)
     page.wait_for_function("document.querySelector('#answer').innerText.includes('after all 4 clips')")
     page.wait_for_function("document.querySelector('#answer').innerText.includes('4 clips pooled by max')")

@@ -59,7 +59,8 @@ class _Asking:
         on, quiet = self.shared.on, {"notice": self.notice, "show_progress": "hidden"}
         self.shared.stops(self.stop)
         on(self.mode.change, self.choose_mode, [self.mode], [self.question, self.texts], **quiet)
-        on([each.change for each in self.inputs], self.read, self.inputs, [self.pieces], trigger_mode="always_last", **quiet)
+        # past the queue, to be quick: the first reply of an event wipes what the page says of its inputs, "Write a question first." too
+        on([each.change for each in self.inputs], self.read, self.inputs, [self.pieces], queue=False, trigger_mode="always_last", **quiet)
 
     def choose_mode(self, session: Session, how: str) -> Updates:
         return {self.question: gr.Textbox(visible=how != MATCH), self.texts: gr.Textbox(visible=how != OPEN, label=LISTED.get(how, ""))}
@@ -155,8 +156,10 @@ class _Answer:
         return {self.answer: self.drawn(asked)}
 
     def redraw(self, session: Session) -> Updates:
+        """All of the answer, unless a question was begun while it was drawn."""
         asked = session.results.get("ask")
-        return self.show(session, asked) if asked else {}
+        drawn = self.show(session, asked) if asked else {}
+        return drawn if session.results.get("ask") is asked else {}
 
     def repool(self, session: Session, how: str) -> Updates:
         asked = self.repooled(session, how)
