@@ -132,6 +132,10 @@ def _synthetic_options(synthetic: argparse.ArgumentParser) -> None:
     synthetic.add_argument("out", type=Path, help="a folder that is empty or does not exist")
     synthetic.add_argument("--num-videos", type=int, default=100, metavar="N", help="videos in all; val and test get a tenth each (default 100)")
     synthetic.add_argument("--seed", type=int, default=0, metavar="S")
+    for kind, number in (("stills", 8), ("shorts", 4)):
+        synthetic.add_argument(
+            f"--{kind}-per-video", type=int, default=number, metavar="K", help=f"{kind} to learn from, beside each video (default {number})"
+        )
 
 
 def _check_options(check: argparse.ArgumentParser) -> None:
@@ -263,7 +267,9 @@ def _convert(args: argparse.Namespace) -> Command:
 def _data_synthetic(args: argparse.Namespace) -> Command:
     from clipbert.data.synthetic import make_dataset
 
-    rows = make_dataset(args.out, num_videos=args.num_videos, seed=args.seed, progress=show_progress)
+    beside = {"stills_per_video": args.stills_per_video, "shorts_per_video": args.shorts_per_video}
+    num_workers = (os.cpu_count() or 1) if args.num_videos >= 100 else 1
+    rows = make_dataset(args.out, num_videos=args.num_videos, seed=args.seed, num_workers=num_workers, progress=show_progress, **beside)
     return {"out": str(args.out), "seed": args.seed, "rows": rows}, show.synthetic
 
 

@@ -359,10 +359,16 @@ def test_a_caption_fits_one_video_of_sixty() -> None:
 
 def test_progress_is_told_and_readme_comes_last(tmp_path: Path) -> None:
     heard = []
-    counts = make_dataset(tmp_path, num_videos=4, seed=1, progress=lambda *news: heard.append((*news, (tmp_path / "README.md").exists())))
+
+    def heed(*news: object) -> None:
+        heard.append((*news, (tmp_path / "README.md").exists()))
+
+    counts = make_dataset(tmp_path, num_videos=4, seed=1, stills_per_video=3, shorts_per_video=2, progress=heed)
     assert heard == [("train", 1, 2, False), ("train", 2, 2, False), ("val", 1, 1, False), ("test", 1, 1, False)]
     readme = (tmp_path / "README.md").read_text()
-    assert "clipbert data synthetic OUT --num-videos 4 --seed 1" in readme and f"| {counts['openqa_train.jsonl']} |" in readme
+    assert "clipbert data synthetic OUT --num-videos 4 --seed 1 --stills-per-video 3 --shorts-per-video 2`" in readme
+    assert (counts["stills_train.jsonl"], counts["shorts_train.jsonl"]) == (2 * 3, 2 * 2)
+    assert f"| {counts['openqa_train.jsonl']} |" in readme
     assert all(len(read(tmp_path, name.removesuffix(".jsonl"))) == number for name, number in counts.items())
     assert not list(tmp_path.rglob("*.part*"))
 
@@ -380,6 +386,8 @@ def test_a_folder_in_use_is_refused_and_an_interrupted_run_is_recognised(folder:
         make_dataset(tmp_path, num_videos=3, seed=0)
     with pytest.raises(ValueError, match="num_videos must be at least 3, one for each split, got 2"):
         make_dataset(tmp_path / "new", num_videos=2, seed=0)
+    with pytest.raises(ValueError, match="stills_per_video and shorts_per_video must be at least 1, got 0 and 4"):
+        make_dataset(tmp_path / "new", num_videos=3, seed=0, stills_per_video=0)
 
 
 def test_directions_are_all_asked() -> None:
