@@ -144,6 +144,10 @@ def fresh_page(browser: Any, app_url: str, *, answered: str = "#answer .big", **
     page.goto(app_url)
     page.wait_for_selector(answered, timeout=300_000)
     calm(page)
-    yield page
+    try:
+        yield page
+    except Exception as error:  # of a fixture that goes on from here; a test's own is told by conftest.py
+        error.add_note("\n".join(TRAFFIC))
+        raise
     context.close()
     assert not strays and not errors, f"requests to elsewhere: {strays}; errors: {errors}"

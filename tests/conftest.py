@@ -44,7 +44,11 @@ def pytest_runtest_protocol(item: Any, nextitem: pytest.Item | None) -> bool | N
     reports = runtestprotocol(item, log=False, nextitem=nextitem)
     if any(report.failed and "TimeoutError: " in report.longreprtext for report in reports):
         item._initrequest()
-        item.user_properties.append((TRIED_TWICE, "\n    ".join((item.nodeid, *TRAFFIC))))
+        waited = [line for report in reports if report.failed for line in report.longreprtext.splitlines() if line.startswith(("E ", ">"))]
+        item.user_properties.append((TRIED_TWICE, "\n    ".join((item.nodeid, *waited, *TRAFFIC))))
+        for fixture in (one for found in item._fixtureinfo.name2fixturedefs.values() for one in found):
+            if fixture.cached_result and fixture.cached_result[2]:  # of the file or the session, that waited in vain itself
+                fixture.finish(item._request)
         reports = runtestprotocol(item, log=False, nextitem=nextitem)
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
@@ -53,7 +57,7 @@ def pytest_runtest_protocol(item: Any, nextitem: pytest.Item | None) -> bool | N
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
+    reports = [report for kind in ("passed", "failed", "error") for report in terminalreporter.stats.get(kind, ())]
     for test in sorted({value for report in reports for name, value in report.user_properties if name == TRIED_TWICE}):
         terminalreporter.write_line(f"tried twice, for it waited in vain: {test}")
 
