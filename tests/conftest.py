@@ -36,7 +36,7 @@ def pytest_runtest_protocol(item: Any, nextitem: pytest.Item | None) -> bool | N
     """A test in a browser that waited in vain is tried once more; the summary says so, and what the page and the app had said to each other.
 
     Three runs of the suite each had one, never the same; the causes of two are
-    mended.  What fails twice, or in another way, fails.
+    known and dealt with.  What fails twice, or in another way, fails.
     """
     if "browser" not in item.fixturenames:
         return None
