@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from clipbert.video_files import VideoError
 from clipbert.video_packets import FrameTable, Packets, Reader, declared, find, packets_of, seconds_of, table_from_decoding, table_from_packets
@@ -53,6 +54,7 @@ class Decoder:
         self._run: Iterator[tuple[int, Any]] | None = None
         self._run_start, self._run_is_damaged = 0, False
         self._recent: deque[tuple[int, Any]] = deque(maxlen=2)
+        self._converter = VideoReformatter()  # one for all frames, in one thread: PyAV's default starts threads anew for each, 1 to 2 ms
 
     def open(self) -> Opened:
         """Raises VideoError."""
@@ -112,8 +114,8 @@ class Decoder:
         height, width = self._stored_size
         for index in wanted:
             if (frame := self._frame(index)) is not None:
-                pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
-                yield index, np.rot90(pixels, self._rotation // 90).transpose(2, 0, 1).copy()
+                rgb = self._converter.reformat(frame, width=width, height=height, format="rgb24", threads=1)
+                yield index, np.rot90(rgb.to_ndarray(), self._rotation // 90).transpose(2, 0, 1).copy()
 
     def _frame(self, index: int) -> Any:
         """The decoded frame, None if damaged.  Ascending calls share the decoding.
