@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoBackbone, AutoConfig
@@ -16,6 +16,13 @@ from clipbert.resnet import ConvNorm, ResNet50
 
 MAX_FRAMES_AT_ONCE = 1024
 CNN_STRIDE = 32  # of ResNet-50 and of EfficientNet-Lite
+
+
+def without_repeats(clips: Shaped[Tensor, "*lead N T C H W"]) -> Shaped[Tensor, "*lead n t C H W"]:
+    """A view of clips with one clip, one frame, where `expand` repeats it, as of a photo; `expand` gives the rest back."""
+    for dim in (-5, -4):
+        clips = clips.narrow(dim, 0, 1) if clips.stride(dim) == 0 else clips
+    return clips
 
 
 class GridBackbone(nn.Module):

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import ModelOutput
 
-from clipbert.backbone import GridBackbone, TemporalFusion
+from clipbert.backbone import GridBackbone, TemporalFusion, without_repeats
 from clipbert.config import ClipBertConfig
 from clipbert.heads import ContrastiveHead, MaskedWordHead, Projection, Texts, WordMean, make_head
 from clipbert.resnet import ConvNorm, FrozenBatchNorm, ResNet50
@@ -94,10 +94,11 @@ class ClipBertModel(ClipBertPreTrainedModel):
         self.post_init()
 
     def encode_clips(self, pixel_values: Float[Tensor, "B N T C H W"]) -> Float[Tensor, "B N T h w D"]:
-        """Grid features of each frame; independent of any text.  Pixels are normalised RGB."""
-        b, n, t = pixel_values.shape[:3]
-        grid = self.backbone(rearrange(pixel_values, "b n t c h w -> (b n t) c h w"))
-        return rearrange(grid, "(b n t) h w d -> b n t h w d", b=b, n=n, t=t)
+        """Grid features of each frame; independent of any text.  Pixels are normalised RGB; what `expand` repeats is read once."""
+        frames = without_repeats(pixel_values)
+        b, n, t = frames.shape[:3]
+        grid = self.backbone(rearrange(frames, "b n t c h w -> (b n t) c h w"))
+        return rearrange(grid, "(b n t) h w d -> b n t h w d", b=b, n=n, t=t).expand(*pixel_values.shape[:3], -1, -1, -1)
 
     def fuse(
         self,

@@ -131,6 +131,11 @@ def calm(page: Any) -> None:
     page.evaluate(CALM)
 
 
+def errors_shown(page: Any) -> list[str]:
+    """What the page says went wrong."""
+    return [f"the page says: {text}" for text in page.locator(".bad").all_inner_texts() if text]
+
+
 @contextmanager
 def fresh_page(browser: Any, app_url: str, *, answered: str = "#answer .big", **settings: Any) -> Iterator[Any]:
     """The same of the app at an address; `answered` is seen once the example is, `settings` are of playwright's new_context."""
@@ -147,7 +152,7 @@ def fresh_page(browser: Any, app_url: str, *, answered: str = "#answer .big", **
     try:
         yield page
     except Exception as error:  # of a fixture that goes on from here; a test's own is told by conftest.py
-        error.add_note("\n".join(TRAFFIC))
+        error.add_note("\n".join((*TRAFFIC, *errors_shown(page))))
         raise
     context.close()
     assert not strays and not errors, f"requests to elsewhere: {strays}; errors: {errors}"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from _pytest.runner import runtestprotocol
-from app_fixtures import TRAFFIC, app_predictor, app_url, browser, client, kept, page  # noqa: F401
+from app_fixtures import TRAFFIC, app_predictor, app_url, browser, client, errors_shown, kept, page  # noqa: F401
 from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).parent.parent
@@ -54,6 +54,14 @@ def pytest_runtest_protocol(item: Any, nextitem: pytest.Item | None) -> bool | N
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
+
+
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """While the page of a test that waited in vain is still open."""
+    if call.excinfo and call.excinfo.typename == "TimeoutError":
+        for page in item.funcargs.values():
+            if hasattr(page, "locator") and not page.is_closed():
+                TRAFFIC.extend(errors_shown(page))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

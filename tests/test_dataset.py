@@ -14,6 +14,7 @@ from tiny import tiny_model, tiny_processor
 from torch.utils.data import DataLoader
 from videos import write_video
 
+from clipbert.backbone import without_repeats
 from clipbert.config import SamplingConfig
 from clipbert.data.clip_cache import ClipCache
 from clipbert.data.collate import (
@@ -108,6 +109,16 @@ def test_images_are_one_frame_videos(folder: Path) -> None:
     assert item.frames.shape == (1, 1, 3, 30, 40) and item.times.tolist() == [[0.0]]
     with Image.open(folder / "still.png") as still:
         assert bytes(item.frames[0, 0].permute(1, 2, 0).flatten().tolist()) == still.tobytes()
+
+
+def test_a_photo_is_held_once_for_all_clips_and_frames(folder: Path) -> None:
+    still = Example("still", "0", caption="noise", is_image=True)
+    items = dataset(folder, [still], SamplingConfig(num_clips=2, num_frames=3))
+    collator = Collator(tiny_processor(tiny_model()), CaptionsWithNegatives(items.groups, num_negatives=0))
+    for num_workers, context in ((0, None), (1, "fork")):
+        (batch,) = DataLoader(items, batch_size=1, collate_fn=collator, num_workers=num_workers, multiprocessing_context=context)
+        (frames,) = batch.clips.pixel_values
+        assert frames.shape == (2, 3, 3, 30, 40) and without_repeats(frames).shape == (1, 1, 3, 30, 40)
 
 
 def test_golden_videos_load_by_name() -> None:

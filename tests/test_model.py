@@ -212,6 +212,20 @@ def test_statistics_of_a_cnn_are_learned_only_where_asked_and_in_training(frozen
     assert torch.equal(norm.running_mean, torch.zeros_like(norm.running_mean)) == frozen
 
 
+def test_a_photo_is_read_once_with_the_grids_and_gradients_of_its_repeats() -> None:
+    photos = tiny_inputs()["pixel_values"][:, :1, :1].expand(-1, 3, 2, -1, -1, -1)
+    model = small_resnet(frozen_norms=False).train()
+    found, num_read = [], []
+    model.clipbert.backbone.register_forward_pre_hook(lambda _, inputs: num_read.append(len(inputs[0])))
+    for pixels in (photos, photos.contiguous()):
+        grids = model.encode_clips(pixels)
+        model.zero_grad()
+        grids.square().sum().backward()
+        found.append((grids, [p.grad for p in model.clipbert.backbone.parameters()]))
+    assert num_read == [2, 12] and found[0][0].shape == found[1][0].shape
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-4)
+
+
 def test_a_frozen_cnn_keeps_its_statistics() -> None:
     model = small_resnet(frozen_norms=False)
     model.clipbert.backbone.cnn.requires_grad_(False)

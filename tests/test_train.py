@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -427,6 +428,20 @@ def test_an_unreadable_video_stops_training_with_a_line(world: Path, tmp_path: P
 
 def opened(world: Path, tmp_path: Path, *tasks: str) -> list[Any]:
     return train.Run(read_settings(config(tmp_path, *(source(world, task) for task in tasks)))).train
+
+
+def test_photos_among_videos_are_seen_whole(world: Path, tmp_path: Path) -> None:
+    run = train.Run(read_settings(config(tmp_path, source(world, "qa"), clips={"num_frames": 2})))
+    run.engine.model.eval()
+    number, batch = next(run.batches())
+    videos = batch.clips.pixel_values
+    photo = videos[0][:1, :1].expand_as(videos[0])
+    for clips in ([photo, *videos[1:]], [photo, photo]):
+        losses = [
+            float(run.learner.loss(run.train[number].settings, replace(batch, clips=replace(batch.clips, pixel_values=[look(c) for c in clips]))))
+            for look in (lambda c: c, torch.Tensor.contiguous)
+        ]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_processes_read_each_item_of_an_epoch_once(world: Path, tmp_path: Path) -> None:

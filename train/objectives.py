@@ -9,6 +9,7 @@ from einops import rearrange
 from torch import Tensor
 
 from clipbert import two_pass
+from clipbert.backbone import without_repeats
 from clipbert.data.collate import LoadedBatch
 from clipbert.processing import ClipBertProcessor
 from clipbert.tasks import TASKS, match_log_odds, pretraining_loss, rank_loss
@@ -65,7 +66,13 @@ class Learner:
         )  # fmt: skip
 
     def _pixels(self, batch: LoadedBatch) -> Tensor:
-        return torch.stack([self._prepared(frames.to(self.engine.device, non_blocking=True)) for frames in batch.clips.pixel_values])
+        """The clips `[B, N, T, C, H, W]` of all items; where all are photos each is held once."""
+        device, videos = self.engine.device, batch.clips.pixel_values
+        n, t = videos[0].shape[:2]
+        clips = [self._prepared(without_repeats(frames).to(device, non_blocking=True)) for frames in videos]
+        if any(pixels.shape != clips[0].shape for pixels in clips):
+            clips = [pixels.expand(n, t, -1, -1, -1) for pixels in clips]
+        return torch.stack(clips).expand(-1, n, t, -1, -1, -1)
 
     def _prepared(self, frames: Tensor) -> Tensor:
         """Frames as the model wants them; a frozen CNN's grids need no more than the type."""

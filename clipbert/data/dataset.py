@@ -177,7 +177,9 @@ class VideoTextDataset(Dataset[Item]):
                 pictures, missing = video.decode(wanted)
                 if missing:
                     raise VideoError(f"cannot decode {len(missing)} of the {len(set(wanted))} frames sampled from {path}; the file is damaged there.")
-                return Clip(torch.stack([pictures[i] for i in wanted]), torch.cat([clip.times for clip in clips])), tuple(video.notices)
+                first = pictures[wanted[0]]
+                frames = first.expand(len(wanted), -1, -1, -1) if example.is_image else torch.stack([pictures[i] for i in wanted])
+                return Clip(frames, torch.cat([clip.times for clip in clips])), tuple(video.notices)
 
 
 @dataclass
