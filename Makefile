@@ -40,12 +40,12 @@ bench-all: $(READY)
 	$(BIN)/python benchmarks/bench.py --document
 
 # the model `synthetic` from random weights into runs/synthetic; a lesson that is done is not repeated
-synthetic-model: runs/synthetic_videos/step_00002600
+synthetic-model: runs/synthetic_videos/step_00002000
 	$(BIN)/python train/calibrate.py --model $< --out runs/synthetic --videos data/synthetic --questions data/synthetic/openqa_val.jsonl \
 		data/synthetic/frameqa_val.jsonl --num-clips 16 --num-frames 4 --fps 5
 
-runs/synthetic_videos/step_00002600: runs/synthetic_counts/step_00005000
-runs/synthetic_counts/step_00005000: runs/synthetic_acts/step_00003000 data/synthetic_more/README.md
+runs/synthetic_videos/step_00002000: runs/synthetic_counts/step_00004400
+runs/synthetic_counts/step_00004400: runs/synthetic_shorts/step_00004000 data/synthetic_more/README.md
 runs/synthetic_acts/step_00003000: runs/synthetic_shorts/step_00004000
 runs/synthetic_shorts/step_00004000: runs/synthetic_stills/step_00002500
 runs/synthetic_stills/step_00002500: runs/synthetic_singles/step_00002500
