@@ -112,9 +112,9 @@ def test_images_are_one_frame_videos(folder: Path) -> None:
 
 
 def test_a_photo_is_held_once_for_all_clips_and_frames(folder: Path) -> None:
-    still = Example("still", "0", caption="noise", is_image=True)
+    still = Example("still", "0", question="what is it?", is_image=True)
     items = dataset(folder, [still], SamplingConfig(num_clips=2, num_frames=3))
-    collator = Collator(tiny_processor(tiny_model()), CaptionsWithNegatives(items.groups, num_negatives=0))
+    collator = Collator(tiny_processor(tiny_model()), Questions("qa"))
     for num_workers, context in ((0, None), (1, "fork")):
         (batch,) = DataLoader(items, batch_size=1, collate_fn=collator, num_workers=num_workers, multiprocessing_context=context)
         (frames,) = batch.clips.pixel_values

@@ -438,7 +438,7 @@ def test_photos_among_videos_are_seen_whole(world: Path, tmp_path: Path) -> None
     photo = videos[0][:1, :1].expand_as(videos[0])
     for clips in ([photo, *videos[1:]], [photo, photo]):
         losses = [
-            float(run.learner.loss(run.train[number].settings, replace(batch, clips=replace(batch.clips, pixel_values=[look(c) for c in clips]))))
+            run.learner.loss(run.train[number].settings, replace(batch, clips=replace(batch.clips, pixel_values=[look(c) for c in clips]))).item()
             for look in (lambda c: c, torch.Tensor.contiguous)
         ]
         assert losses[0] == pytest.approx(losses[1], rel=1e-5)
