@@ -145,7 +145,9 @@ class Layer(nn.Module):
 
     def _attend(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
         dropout = self.attention_dropout if self.training else 0.0
-        return self._finish(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :], dropout_p=dropout))
+        learns = torch.is_grad_enabled() and q.requires_grad
+        attention = by_products if learns and q.device.type == "cpu" else fused
+        return self._finish(x, attention(q, k, v, mask, dropout))
 
     def _project(self, x: Tensor, queries: slice) -> tuple[Tensor, Tensor, Tensor]:
         def split(y: Tensor) -> Tensor:
@@ -157,6 +159,24 @@ class Layer(nn.Module):
         context = rearrange(context, "r heads s d -> r s (heads d)")
         x = self.attention_norm(x + self.dropout(self.attention_output(context)))
         return self.output_norm(x + self.dropout(self.down(F.gelu(self.up(x)))))
+
+
+def fused(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: float) -> Tensor:
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :], dropout_p=dropout)
+
+
+def by_products(q: Float[Tensor, "R H Q D"], k: Float[Tensor, "R H S D"], v: Float[Tensor, "R H S D"], mask: Bool[Tensor, "R S"], dropout: float) -> Tensor:
+    """`fused` by two batched products, which a CPU differentiates faster: 27 ms for 320 rows of 76 tokens, two threads, bfloat16.
+
+    The fused kernel's own backward pass takes 460 ms there, and with dropout
+    torch leaves the kernel for its float32 reference, 85 ms.
+    """
+    rows = q.shape[0]
+    allowed = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, float("-inf"))
+    allowed = allowed[:, None, None, :].expand(-1, q.shape[1], -1, -1).flatten(0, 1)
+    q, k, v = (x.flatten(0, 1) for x in (q, k, v))
+    probabilities = torch.baddbmm(allowed, q, k.transpose(1, 2), alpha=q.shape[-1] ** -0.5).softmax(dim=-1)
+    return (F.dropout(probabilities, dropout) @ v).unflatten(0, (rows, -1))
 
 
 class FusionTransformer(nn.Module):

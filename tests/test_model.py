@@ -13,6 +13,7 @@ from clipbert.backbone import TemporalFusion
 from clipbert.config import ClipBertConfig
 from clipbert.model import ClipBertForPreTraining, ClipBertForSequenceClassification, ClipBertModel
 from clipbert.resnet import ConvNorm
+from clipbert.transformer import by_products
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
@@ -95,6 +96,23 @@ def test_fused_attention_equals_explicit_attention(model: ClipBertForSequenceCla
     explicit, maps = trunk.fusion.attentions(fused.tokens, fused.mask)
     torch.testing.assert_close(trunk.fusion.states(fused.tokens, fused.mask), explicit, **CLOSE)
     assert len(maps) == SIZES["num_hidden_layers"] and maps[0].shape == (6, 2, 8, 8)
+
+
+def test_attention_that_learns_on_a_cpu_equals_fused_attention_with_its_gradients() -> None:
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(3, 2, length, 4, dtype=torch.float64, requires_grad=True) for length in (5, 7, 7))
+    mask = torch.ones(3, 7, dtype=torch.bool)
+    mask[1, 2:5] = False
+    fused = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
+    product, towards = by_products(q, k, v, mask, dropout=0.0), torch.randn_like(fused)
+    torch.testing.assert_close(product, fused)
+    for ours, theirs in zip(torch.autograd.grad(product, (q, k, v), towards), torch.autograd.grad(fused, (q, k, v), towards), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_attention_drops_in_training_alone(model: ClipBertForSequenceClassification) -> None:
+    layer, x, mask = tiny_model(attention_probs_dropout_prob=0.5).clipbert.fusion.layers[0], torch.randn(2, 5, 16, requires_grad=True), torch.ones(2, 5).bool()
+    assert torch.equal(layer.eval()(x, mask), layer(x, mask)) and not torch.equal(layer.train()(x, mask), layer(x, mask))
 
 
 @pytest.mark.parametrize("settings", [{}, {"backbone": "efficientnet-lite0", "grid_encoder": "linear"}])

@@ -17,14 +17,17 @@ from jaxtyping import Float16, UInt8
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
+from clipbert.backbone import without_repeats
 from clipbert.data.dataset import Draw, Item, VideoTextDataset
 from clipbert.data.rows import Example
 from clipbert.processing import ClipBertProcessor
+from clipbert.video import VideoError
 
 Encode = Callable[[UInt8[Tensor, "N T 3 H W"]], Float16[Tensor, "N T C h w"]]
 SECONDS_BETWEEN_LINES = 20
+LOOKS_AT_ONCE = 16  # by a process, between two words to the first
 
 
 class FrozenCnn:
@@ -40,12 +43,10 @@ class FrozenCnn:
 
     @torch.inference_mode()
     def __call__(self, frames: UInt8[Tensor, "N T 3 H W"]) -> Float16[Tensor, "N T C h w"]:
-        pixels = rearrange(self.processor.pixels(frames.to(self.device)), "n t c h w -> (n t) c h w")
-        if torch.equal(pixels, pixels[:1].expand_as(pixels)):  # a photo
-            pixels = pixels[:1]
+        read = without_repeats(frames)  # of a photo one frame
+        pixels = rearrange(self.processor.pixels(read.to(self.device)), "n t c h w -> (n t) c h w")
         grids = self.cnn(pixels.contiguous(memory_format=torch.channels_last)).half().cpu()
-        n, t = frames.shape[:2]
-        return rearrange(grids.expand(n * t, -1, -1, -1), "(n t) c h w -> n t c h w", n=n).contiguous()
+        return rearrange(grids, "(n t) c h w -> n t c h w", n=len(read)).expand(*frames.shape[:2], -1, -1, -1).contiguous()
 
 
 class GridDataset(Dataset[Item]):
@@ -79,28 +80,52 @@ class GridDataset(Dataset[Item]):
                 yield example, seed, self.path(example, seed)
 
 
-def fill(datasets: Sequence[GridDataset], encode: Encode, *, max_bytes: int, say: Callable[[str], None]) -> None:
-    """Make the grids that are not there yet.
+def fill(datasets: Sequence[GridDataset], encode: Encode, *, max_bytes: int, say: Callable[[str], None], num_workers: int = 0) -> None:
+    """Make the grids that are not there yet, in `num_workers` processes of one thread each, or in this one if 0.
 
     Raises ValueError before the disk holds more than `max_bytes` of them, and
     VideoError for a video that cannot be read.
     """
     wanted = {path: (dataset, example, seed) for dataset in datasets for example, seed, path in dataset.looks()}
-    todo = [(path, *look) for path, look in wanted.items() if not path.is_file()]
-    began, spoke = time.monotonic(), time.monotonic()
-    for done, (path, dataset, example, seed) in enumerate(todo):
-        frames, times = dataset.decoded.look(example, seed)
-        grids = encode(frames)
-        if done == 0 and grids.nbytes * len(wanted) > max_bytes:
-            raise ValueError(
-                f"grids of {len(wanted)} looks take {grids.nbytes * len(wanted) / 1e9:.1f} GB, more than clips.grid_cache_gb={max_bytes / 1e9:g}; "
-                "raise it, or lower clips.num_draws."
-            )
-        write(path, grids, times)
+    todo = Todo([(path, *look) for path, look in wanted.items() if not path.is_file()], encode)
+    loader = DataLoader(todo, batch_size=LOOKS_AT_ONCE, collate_fn=list, num_workers=num_workers, generator=torch.Generator())
+    if len(todo) and (total := todo.make(0)[1].nbytes * len(wanted)) > max_bytes:
+        raise ValueError(
+            f"grids of {len(wanted)} looks take {total / 1e9:.1f} GB, more than clips.grid_cache_gb={max_bytes / 1e9:g}; raise it, or lower clips.num_draws."
+        )
+    began, spoke, done = time.monotonic(), time.monotonic(), 0
+    for errors in loader if len(todo) else ():
+        for error in filter(None, errors):
+            raise error
+        done += len(errors)
         if time.monotonic() - spoke > SECONDS_BETWEEN_LINES:
             spoke = time.monotonic()
-            left = (spoke - began) / (done + 1) * (len(todo) - done - 1)
-            say(f"grids of the frozen CNN: {done + 1}/{len(todo)}, {left:.0f} s left")
+            say(f"grids of the frozen CNN: {done}/{len(todo)}, {(spoke - began) / done * (len(todo) - done):.0f} s left")
+
+
+class Todo(Dataset["VideoError | None"]):
+    """Looks whose grids are to be made: reading one makes it, and gives the error of a video that cannot be read.
+
+    An error raised would come out of another process as several lines.
+    """
+
+    def __init__(self, looks: Sequence[tuple[Path, GridDataset, Example, int]], encode: Encode) -> None:
+        self.looks, self.encode = looks, encode
+
+    def __len__(self) -> int:
+        return len(self.looks)
+
+    def __getitem__(self, index: int) -> VideoError | None:
+        try:
+            write(*self.make(index))
+        except VideoError as error:
+            return error
+        return None
+
+    def make(self, index: int) -> tuple[Path, Float16[Tensor, "N T C h w"], Tensor]:
+        path, dataset, example, seed = self.looks[index]
+        frames, times = dataset.decoded.look(example, seed)
+        return path, self.encode(frames), times
 
 
 def write(path: Path, grids: Float16[Tensor, "N T C h w"], times: Tensor) -> None:

@@ -69,7 +69,14 @@ class Learner:
         """The clips `[B, N, T, C, H, W]` of all items; where all are photos each is held once."""
         device, videos = self.engine.device, batch.clips.pixel_values
         n, t = videos[0].shape[:2]
-        clips = [self._prepared(without_repeats(frames).to(device, non_blocking=True)) for frames in videos]
+        read = [without_repeats(frames).to(device, non_blocking=True) for frames in videos]
+        alike: dict[torch.Size, list[int]] = {}
+        for number, frames in enumerate(read):
+            alike.setdefault(frames.shape, []).append(number)
+        clips: list[Tensor] = [torch.empty(0)] * len(read)
+        for numbers in alike.values():  # those of one size at once
+            for number, pixels in zip(numbers, self._prepared(torch.stack([read[i] for i in numbers])), strict=True):
+                clips[number] = pixels
         if any(pixels.shape != clips[0].shape for pixels in clips):
             clips = [pixels.expand(n, t, -1, -1, -1) for pixels in clips]
         return torch.stack(clips).expand(-1, n, t, -1, -1, -1)
