@@ -145,8 +145,9 @@ class Layer(nn.Module):
 
     def _attend(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
         dropout = self.attention_dropout if self.training else 0.0
-        learns = torch.is_grad_enabled() and q.requires_grad
-        attention = by_products if learns and q.device.type == "cpu" else fused
+        learns = self.training or (torch.is_grad_enabled() and q.requires_grad)  # both passes of two alike
+        slow = q.device.type == "cpu" and (dropout > 0 or q.dtype in (torch.bfloat16, torch.float16))
+        attention = by_products if learns and slow else fused
         return self._finish(x, attention(q, k, v, mask, dropout))
 
     def _project(self, x: Tensor, queries: slice) -> tuple[Tensor, Tensor, Tensor]:
@@ -165,11 +166,14 @@ def fused(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: float) -> Tens
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :], dropout_p=dropout)
 
 
-def by_products(q: Float[Tensor, "R H Q D"], k: Float[Tensor, "R H S D"], v: Float[Tensor, "R H S D"], mask: Bool[Tensor, "R S"], dropout: float) -> Tensor:
-    """`fused` by two batched products, which a CPU differentiates faster: 27 ms for 320 rows of 76 tokens, two threads, bfloat16.
+def by_products(
+    q: Float[Tensor, "R H Q D"], k: Float[Tensor, "R H S D"], v: Float[Tensor, "R H S D"], mask: Bool[Tensor, "R S"], dropout: float
+) -> Float[Tensor, "R H Q D"]:
+    """`fused` by two batched products, which a CPU differentiates faster in half precision and with dropout.
 
-    The fused kernel's own backward pass takes 460 ms there, and with dropout
-    torch leaves the kernel for its float32 reference, 85 ms.
+    In bfloat16 the fused kernel's own backward pass is many times slower than
+    these, and with dropout torch leaves the kernel for its float32 reference
+    (benchmarks/training.py has the times).
     """
     rows = q.shape[0]
     allowed = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, float("-inf"))

@@ -10,7 +10,9 @@ from PIL import Image
 from test_train import config, log, run, source, world  # noqa: F401  (a fixture)
 from tiny import SIZES
 
-from train import train
+from clipbert.data.dataset import VideoTextDataset
+from clipbert.video import VideoError
+from train import grids, train
 from train.grids import GridDataset, means, read, write
 from train.ridge import ridge, word_weights
 from train.settings import read_settings
@@ -44,6 +46,36 @@ def test_a_second_run_computes_no_grid(world: Path, tmp_path: Path, monkeypatch:
     train.Run(read_settings(path))
 
 
+def test_several_processes_make_the_grids_of_one(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    made = []
+    for at_once, name in ((16, "one"), (2, "several")):
+        monkeypatch.setattr(grids, "LOOKS_AT_ONCE", at_once)
+        dataset: Any = train.Run(read_settings(kept(tmp_path, source(world, "qa")), [f"clips.grid_cache={tmp_path / name}"])).train[0].dataset
+        made.append([read(path)[0] for _, _, path in dataset.looks()])
+    for ours, theirs in zip(*made, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_video_that_another_process_cannot_read_is_one_line(
+    world: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(grids, "LOOKS_AT_ONCE", 2)
+    looked = VideoTextDataset.look
+
+    def look(self: Any, example: Any, seed: int) -> Any:
+        if example.video.endswith("v3.mp4"):
+            raise VideoError("cannot decode v3.mp4; copy it again.")
+        return looked(self, example, seed)
+
+    monkeypatch.setattr(VideoTextDataset, "look", look)
+    assert run(kept(tmp_path, source(world, "qa"))) == 2
+    assert capsys.readouterr().err.strip().endswith("train: cannot decode v3.mp4; copy it again.")
+
+
 def test_another_cnn_reads_no_grid_of_this_one(world: Path, tmp_path: Path) -> None:  # noqa: F811
     for seed in (1, 2):
         train.Run(read_settings(kept(tmp_path, source(world, "qa")), [f"run.seed={seed}", f"run.output={tmp_path / str(seed)}"]))
@@ -52,12 +84,12 @@ def test_another_cnn_reads_no_grid_of_this_one(world: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("frames_differ", [False, True])
 def test_grids_of_a_photo_are_kept_once_and_read_like_any_others(frames_differ: bool, tmp_path: Path) -> None:
-    grids, times = torch.rand(1, 1, 8, 3, 3).half().repeat(4, 2, 1, 1, 1), torch.zeros(4, 2, dtype=torch.float64)
-    grids[3, 1] += frames_differ
-    write(tmp_path / "a.grid", grids, times)
+    ours, times = torch.rand(1, 1, 8, 3, 3).half().repeat(4, 2, 1, 1, 1), torch.zeros(4, 2, dtype=torch.float64)
+    ours[3, 1] += frames_differ
+    write(tmp_path / "a.grid", ours, times)
     again, at = read(tmp_path / "a.grid")
-    assert torch.equal(again, grids) and torch.equal(at, times)
-    assert (grids.nbytes < (tmp_path / "a.grid").stat().st_size) == frames_differ
+    assert torch.equal(again, ours) and torch.equal(at, times)
+    assert (ours.nbytes < (tmp_path / "a.grid").stat().st_size) == frames_differ
 
 
 def test_validation_sees_whole_frames_in_one_draw(world: Path, tmp_path: Path) -> None:  # noqa: F811

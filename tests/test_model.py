@@ -98,7 +98,7 @@ def test_fused_attention_equals_explicit_attention(model: ClipBertForSequenceCla
     assert len(maps) == SIZES["num_hidden_layers"] and maps[0].shape == (6, 2, 8, 8)
 
 
-def test_attention_that_learns_on_a_cpu_equals_fused_attention_with_its_gradients() -> None:
+def test_attention_by_products_equals_fused_attention_with_its_gradients() -> None:
     torch.manual_seed(0)
     q, k, v = (torch.randn(3, 2, length, 4, dtype=torch.float64, requires_grad=True) for length in (5, 7, 7))
     mask = torch.ones(3, 7, dtype=torch.bool)
@@ -110,8 +110,9 @@ def test_attention_that_learns_on_a_cpu_equals_fused_attention_with_its_gradient
         torch.testing.assert_close(ours, theirs)
 
 
-def test_attention_drops_in_training_alone(model: ClipBertForSequenceClassification) -> None:
-    layer, x, mask = tiny_model(attention_probs_dropout_prob=0.5).clipbert.fusion.layers[0], torch.randn(2, 5, 16, requires_grad=True), torch.ones(2, 5).bool()
+def test_attention_drops_in_training_alone() -> None:
+    layer: Any = tiny_model(attention_probs_dropout_prob=0.5).clipbert.fusion.layers[0]
+    x, mask = torch.randn(2, 5, 16, requires_grad=True), torch.ones(2, 5).bool()
     assert torch.equal(layer.eval()(x, mask), layer(x, mask)) and not torch.equal(layer.train()(x, mask), layer(x, mask))
 
 

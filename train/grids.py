@@ -81,17 +81,19 @@ class GridDataset(Dataset[Item]):
 
 
 def fill(datasets: Sequence[GridDataset], encode: Encode, *, max_bytes: int, say: Callable[[str], None], num_workers: int = 0) -> None:
-    """Make the grids that are not there yet, in `num_workers` processes of one thread each, or in this one if 0.
+    """Make the grids that are not there yet, in at most `num_workers` processes of one thread each, or in this one.
 
     Raises ValueError before the disk holds more than `max_bytes` of them, and
     VideoError for a video that cannot be read.
     """
     wanted = {path: (dataset, example, seed) for dataset in datasets for example, seed, path in dataset.looks()}
     todo = Todo([(path, *look) for path, look in wanted.items() if not path.is_file()], encode)
+    num_workers = min(num_workers, len(todo) // LOOKS_AT_ONCE)
     loader = DataLoader(todo, batch_size=LOOKS_AT_ONCE, collate_fn=list, num_workers=num_workers, generator=torch.Generator())
     if len(todo) and (total := todo.make(0)[1].nbytes * len(wanted)) > max_bytes:
         raise ValueError(
-            f"grids of {len(wanted)} looks take {total / 1e9:.1f} GB, more than clips.grid_cache_gb={max_bytes / 1e9:g}; raise it, or lower clips.num_draws."
+            f"grids of {len(wanted)} looks take {total / 1e9:.1f} GB, more than clips.grid_cache_gb={max_bytes / 1e9:g}; "
+            "raise it, or lower clips.num_draws."
         )
     began, spoke, done = time.monotonic(), time.monotonic(), 0
     for errors in loader if len(todo) else ():

@@ -204,7 +204,8 @@ def keep_grids(sources: list[Source], model: Any, processor: ClipBertProcessor, 
     cnn, clips = FrozenCnn(model.clipbert.backbone, processor), settings.clips
     reading = [with_grids(source, clips.grid_cache, cnn.fingerprint) for source in sources]
     datasets = [source.dataset for source in reading if isinstance(source.dataset, GridDataset)]
-    fill(datasets, cnn, max_bytes=int(clips.grid_cache_gb * 1e9), say=record.say, num_workers=torch.get_num_threads() if cnn.device.type == "cpu" else 0)
+    num_workers = torch.get_num_threads() if cnn.device.type == "cpu" else 0
+    fill(datasets, cnn, max_bytes=int(clips.grid_cache_gb * 1e9), say=record.say, num_workers=num_workers)
     if settings.model.ridge_penalty:
         captioned = [d for d, source in zip(datasets, settings.train, strict=False) if source.task in ("contrastive", "pretrain")]
         start_from_ridge(model, processor, captioned, penalty=settings.model.ridge_penalty)
