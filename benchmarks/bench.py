@@ -20,7 +20,7 @@ from clipbert.viz.chart import Chart
 from clipbert.viz.export import save
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("decode", "inference", "training", "retrieval", "cascade", "resume", "adaptive", "samplers")
+BENCHMARKS = ("decode", "inference", "training", "attention", "retrieval", "cascade", "resume", "adaptive", "samplers")
 DOCUMENT = HERE.parent / "docs" / "performance.md"
 PICTURES = DOCUMENT.parent / "performance"
 HEAD = """\

@@ -30,7 +30,6 @@ from clipbert.cost_trace import traced_step
 from clipbert.model import ClipBertForSequenceClassification
 from clipbert.recompute import checkpoint_activations
 from clipbert.tasks import TASKS
-from clipbert.transformer import by_products, fused
 from train.optimizer import AdamW
 
 SMALLER = ClipBertConfig(
@@ -204,25 +203,6 @@ def optimizer(seed: int, repeats: int) -> list[Row]:
     return [compared("", f"AdamW step, {name}, against a loop over parameters", found[name], found["loop"], about) for name in ways]
 
 
-def attention(seed: int, repeats: int) -> list[Row]:
-    """Attention of one layer, forward and backward, as many rows and tokens as an update of `synthetic` has: ours beside torch's fused one."""
-    torch.manual_seed(seed)
-    num_rows, num_heads, length, width = 320, 4, 76, 32
-    mask, rows = torch.ones(num_rows, length, dtype=torch.bool), []
-    mask[::2, 6:10] = False
-    for dtype, dropout in ((torch.bfloat16, 0.0), (torch.bfloat16, 0.1), (torch.float32, 0.1)):
-        q, k, v = (torch.randn(num_rows, length, num_heads, width, dtype=dtype).transpose(1, 2).requires_grad_() for _ in range(3))
-        ways = {way.__name__: partial(_differentiated, partial(way, q, k, v, mask, dropout)) for way in (by_products, fused)}
-        found = timed(ways, repeats=repeats)
-        name = f"attention, forward and backward, {str(dtype).removeprefix('torch.')}, dropout {dropout:g}, against torch's fused"
-        rows.append(compared("", name, found["by_products"], found["fused"], f"{num_rows} rows, {num_heads} heads, {length} tokens"))
-    return rows
-
-
-def _differentiated(output: Callable[[], Tensor]) -> None:
-    output().sum().backward()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
@@ -243,7 +223,7 @@ def main() -> None:
         Row("T4", f"one pass, N={most} against 1", "ms", one.milliseconds, first.milliseconds, one.milliseconds / first.milliseconds, note=linear),
         *memory(full_size, 16 if args.quick else 64),
         *overheads(last, most),
-        *exactness(args.seed), *size(), *optimizer(args.seed, args.repeats), *attention(args.seed, args.repeats), *flops(full_size), *rows,
+        *exactness(args.seed), *size(), *optimizer(args.seed, args.repeats), *flops(full_size), *rows,
     ]  # fmt: skip
     print(table(rows, TARGETS))
     settings = "times: hidden 192, 4 layers, CNN of a quarter width, 192 pixels, float32; bytes and FLOPs: the paper's sizes"

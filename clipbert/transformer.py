@@ -173,7 +173,7 @@ def by_products(
 
     In bfloat16 the fused kernel's own backward pass is many times slower than
     these, and with dropout torch leaves the kernel for its float32 reference
-    (benchmarks/training.py has the times).
+    (benchmarks/attention.py has the times).
     """
     rows = q.shape[0]
     allowed = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, float("-inf"))
