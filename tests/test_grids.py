@@ -76,6 +76,25 @@ def test_a_video_that_another_process_cannot_read_is_one_line(
     assert capsys.readouterr().err.strip().endswith("train: cannot decode v3.mp4; copy it again.")
 
 
+def test_ctrl_c_while_grids_are_made_is_one_line(
+    world: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made = VideoTextDataset.look
+
+    def look(self: Any, example: Any, seed: int) -> Any:
+        if example.video.endswith("v3.mp4"):
+            raise KeyboardInterrupt
+        return made(self, example, seed)
+
+    monkeypatch.setattr(VideoTextDataset, "look", look)
+    assert run(kept(tmp_path, source(world, "qa"))) == train.EXIT_INTERRUPTED
+    assert capsys.readouterr().err.strip() == "interrupted before the first update; grids made until now are kept"
+    assert len(list((tmp_path / "grids").glob("*.grid"))) > 0
+
+
 def test_another_cnn_reads_no_grid_of_this_one(world: Path, tmp_path: Path) -> None:  # noqa: F811
     for seed in (1, 2):
         train.Run(read_settings(kept(tmp_path, source(world, "qa")), [f"run.seed={seed}", f"run.output={tmp_path / str(seed)}"]))

@@ -6,6 +6,7 @@ grid depends on: the file, the draw, the sampling, the image size, the CNN.
 
 import hashlib
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -89,7 +90,9 @@ def fill(datasets: Sequence[GridDataset], encode: Encode, *, max_bytes: int, say
     wanted = {path: (dataset, example, seed) for dataset in datasets for example, seed, path in dataset.looks()}
     todo = Todo([(path, *look) for path, look in wanted.items() if not path.is_file()], encode)
     num_workers = min(num_workers, len(todo) // LOOKS_AT_ONCE)
-    loader = DataLoader(todo, batch_size=LOOKS_AT_ONCE, collate_fn=list, num_workers=num_workers, generator=torch.Generator())
+    loader = DataLoader(
+        todo, batch_size=LOOKS_AT_ONCE, collate_fn=list, num_workers=num_workers, generator=torch.Generator(), worker_init_fn=outlive_signals
+    )
     if len(todo) and (total := todo.make(0)[1].nbytes * len(wanted)) > max_bytes:
         raise ValueError(
             f"grids of {len(wanted)} looks take {total / 1e9:.1f} GB, more than clips.grid_cache_gb={max_bytes / 1e9:g}; "
@@ -128,6 +131,12 @@ class Todo(Dataset["VideoError | None"]):
         path, dataset, example, seed = self.looks[index]
         frames, times = dataset.decoded.look(example, seed)
         return path, self.encode(frames), times
+
+
+def outlive_signals(worker: int) -> None:
+    """Ctrl-C and torchrun reach the processes of a loader too, but what they read for has to end first."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def write(path: Path, grids: Float16[Tensor, "N T C h w"], times: Tensor) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import random
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +31,7 @@ from clipbert.data.views import Views
 from clipbert.processing import ClipBertProcessor
 from clipbert.sampling_config import RANDOM_POLICIES
 from clipbert.tasks import TASKS
-from train.grids import GridDataset
+from train.grids import GridDataset, outlive_signals
 from train.sections import CLASSIFIERS, SourceSettings
 
 
@@ -193,12 +192,6 @@ def load(sources: Sequence[Source], batches: Any, *, num_workers: int) -> Iterat
     generator = torch.Generator()  # its own: the loader must not draw from the generator of dropout
     loader = DataLoader(
         together, batch_sampler=batches, collate_fn=together.collate, num_workers=num_workers, generator=generator,
-        worker_init_fn=_outlive_signals, pin_memory=torch.cuda.is_available(),
+        worker_init_fn=outlive_signals, pin_memory=torch.cuda.is_available(),
     )  # fmt: skip
     yield from loader
-
-
-def _outlive_signals(worker: int) -> None:
-    """Ctrl-C and torchrun reach the decoding processes too, but the update they read for has to end first."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)

@@ -275,6 +275,9 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_intermixed_args(arguments)
     try:
         return train(read_settings(args.config, args.overrides))
+    except KeyboardInterrupt:  # later ones are heard by Interrupt
+        print("\ninterrupted before the first update; grids made until now are kept", file=sys.stderr)
+        return EXIT_INTERRUPTED
     except (ValueError, FloatingPointError, OSError, checkpoints.DiskFull) as error:
         missing = isinstance(error, FileNotFoundError) and error.filename
         print(f"train: {missing} does not exist; correct its name in the settings, or make it." if missing else f"train: {error}", file=sys.stderr)
