@@ -57,6 +57,17 @@ def test_several_processes_make_the_grids_of_one(world: Path, tmp_path: Path, mo
         torch.testing.assert_close(ours, theirs)
 
 
+def stop_at_the_fourth_video(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    looked = VideoTextDataset.look
+
+    def look(self: Any, example: Any, seed: int) -> Any:
+        if example.video.endswith("v3.mp4"):
+            raise error
+        return looked(self, example, seed)
+
+    monkeypatch.setattr(VideoTextDataset, "look", look)
+
+
 def test_a_video_that_another_process_cannot_read_is_one_line(
     world: Path,  # noqa: F811
     tmp_path: Path,
@@ -64,14 +75,7 @@ def test_a_video_that_another_process_cannot_read_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(grids, "LOOKS_AT_ONCE", 2)
-    looked = VideoTextDataset.look
-
-    def look(self: Any, example: Any, seed: int) -> Any:
-        if example.video.endswith("v3.mp4"):
-            raise VideoError("cannot decode v3.mp4; copy it again.")
-        return looked(self, example, seed)
-
-    monkeypatch.setattr(VideoTextDataset, "look", look)
+    stop_at_the_fourth_video(monkeypatch, VideoError("cannot decode v3.mp4; copy it again."))
     assert run(kept(tmp_path, source(world, "qa"))) == 2
     assert capsys.readouterr().err.strip().endswith("train: cannot decode v3.mp4; copy it again.")
 
@@ -82,14 +86,7 @@ def test_ctrl_c_while_grids_are_made_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    made = VideoTextDataset.look
-
-    def look(self: Any, example: Any, seed: int) -> Any:
-        if example.video.endswith("v3.mp4"):
-            raise KeyboardInterrupt
-        return made(self, example, seed)
-
-    monkeypatch.setattr(VideoTextDataset, "look", look)
+    stop_at_the_fourth_video(monkeypatch, KeyboardInterrupt())
     assert run(kept(tmp_path, source(world, "qa"))) == train.EXIT_INTERRUPTED
     assert capsys.readouterr().err.strip() == "interrupted before the first update; grids made until now are kept"
     assert len(list((tmp_path / "grids").glob("*.grid"))) > 0
