@@ -242,7 +242,12 @@ class Interrupt:
 def train(settings: Settings) -> int:
     """Run to the end or to Ctrl-C; the exit code."""
     disable_progress_bar()  # of saving a model
-    run, interrupt = Run(settings), Interrupt()
+    try:
+        run = Run(settings)
+    except KeyboardInterrupt:
+        print("\ninterrupted before the first update; grids made until now are kept", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    interrupt = Interrupt()
     is_first = run.engine.rank == 0
     log = record.Log(run.output, run.first, settings.run) if is_first else None
     if is_first:
@@ -275,9 +280,6 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_intermixed_args(arguments)
     try:
         return train(read_settings(args.config, args.overrides))
-    except KeyboardInterrupt:  # later ones are heard by Interrupt
-        print("\ninterrupted before the first update; grids made until now are kept", file=sys.stderr)
-        return EXIT_INTERRUPTED
     except (ValueError, FloatingPointError, OSError, checkpoints.DiskFull) as error:
         missing = isinstance(error, FileNotFoundError) and error.filename
         print(f"train: {missing} does not exist; correct its name in the settings, or make it." if missing else f"train: {error}", file=sys.stderr)
