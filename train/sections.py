@@ -168,6 +168,9 @@ class ClipSettings:
 class OptimizerSettings:
     """One update: its batch, its size, its limits."""
 
+    kind: str = "adamw"
+    """"adamw" is the paper's; "muon" makes updates of hidden matrices and kernels orthogonal and leaves the rest to AdamW: from random weights it
+    needs about half the updates, at a higher lr. It reads whole matrices, so it runs with engine.kind=local alone."""
     batch_size: int = 16
     """Videos per device and backward pass."""
     accumulation: int = 1
@@ -192,6 +195,7 @@ class OptimizerSettings:
     """Gradients are scaled down to this norm; 0 leaves them."""
 
     def __post_init__(self) -> None:
+        check_known("optimizer.kind", self.kind, ("adamw", "muon"))
         check_known("optimizer.schedule", self.schedule, tuple(name for name in SCHEDULES if not name.endswith("_official")))
         if self.batch_size < 1 or self.accumulation < 1:
             raise ValueError(f"optimizer.batch_size and accumulation must be at least 1, got {self.batch_size} and {self.accumulation}.")

@@ -46,6 +46,8 @@ class Settings:
             raise ValueError(f"pre-training cannot share a run with {', '.join(sorted(tasks - {'pretrain'}))}: its model has other heads.")
         if "pretrain" in tasks and (self.clips.num_clips > 1 or self.clips.two_pass != "off"):
             raise ValueError("pre-training reads one clip per image: clips.num_clips must be 1 and clips.two_pass off.")
+        if self.optimizer.kind == "muon" and (self.official or self.engine.kind != "local"):
+            raise ValueError("optimizer.kind=muon reads whole matrices, and is not the original's: it needs engine.kind=local, without official.")
         if self.official and self.clips.policy not in ("random", "official-random", "official", "official-middle", "dense"):
             raise ValueError(f"official places clips as the original does, which has no clips.policy={self.clips.policy}; use random or dense.")
         if self.run.clip_cache and not self.validation and self.clips.policy in RANDOM_POLICIES:

@@ -40,6 +40,7 @@ from train import checkpoints, record
 from train.engine import DeepSpeedEngine, Engine, LocalEngine, mean_over_processes
 from train.grids import FrozenCnn, GridDataset, fill
 from train.objectives import Learner
+from train.muon import Muon, hidden_layers_apart
 from train.optimizer import AdamW, lr_at, parameter_groups
 from train.ridge import start_from_ridge
 from train.settings import Settings, dump_settings, read_settings
@@ -184,7 +185,13 @@ def make_engine(settings: Settings, model: Any) -> Engine:
         model.named_parameters(), learning_rate=o.lr, weight_decay=o.weight_decay, cnn_learning_rate=o.lr * o.cnn_lr_ratio,
         cnn_weight_decay=o.weight_decay, cnn_lr_mul=o.grid_encoder_lr_mul, lr_muls=o.lr_muls,
     )  # fmt: skip
-    optimizer = AdamW(groups) if settings.official else torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6, fused=True)
+    optimizer: torch.optim.Optimizer
+    if settings.official:
+        optimizer = AdamW(groups)
+    elif o.kind == "muon":
+        optimizer = Muon(hidden_layers_apart(groups, model.named_parameters()))
+    else:
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6, fused=True)
     model.train()
     model.clipbert.backbone.max_frames_at_once = settings.clips.max_frames_at_once
     if settings.engine.activation_checkpointing:
