@@ -40,12 +40,12 @@ bench-all: $(READY)
 	$(BIN)/python benchmarks/bench.py --document
 
 # a model like `synthetic`, weaker (train/README.md), from random weights into runs/synthetic; a lesson that is done is not repeated
-synthetic-model: runs/synthetic_videos/step_00003000
+synthetic-model: runs/synthetic_videos/step_00003200
 	$(BIN)/python train/calibrate.py --model $< --out runs/synthetic --videos data/synthetic --questions data/synthetic/openqa_val.jsonl \
 		data/synthetic/frameqa_val.jsonl --num-clips 16 --num-frames 4 --fps 5
 
-runs/synthetic_videos/step_00003000: runs/synthetic_scenes/step_00003400
-runs/synthetic_scenes/step_00003400: runs/synthetic_pictures/step_00003400
+runs/synthetic_videos/step_00003200: runs/synthetic_scenes/step_00003600
+runs/synthetic_scenes/step_00003600: runs/synthetic_pictures/step_00003400
 runs/synthetic_pictures/step_00003400: runs/synthetic_figures/step_00001000 data/synthetic_more/README.md
 runs/synthetic_acts/step_00003000: runs/synthetic_shorts/step_00004000
 runs/synthetic_shorts/step_00004000: runs/synthetic_stills/step_00002500

@@ -20,7 +20,7 @@ from train.settings import read_settings
 from train.train import train
 
 ROOT = Path(__file__).parent.parent
-CONFIG = ROOT / "train" / "configs" / "synthetic_singles.yaml"
+CONFIG = ROOT / "train" / "configs" / "synthetic_figures.yaml"
 TINY = {"hidden_size": 48, "num_hidden_layers": 2, "intermediate_size": 96, "image_size": 48}
 
 
@@ -60,8 +60,9 @@ def learn(stills: Path, output: Path, *overrides: str, tiny: bool = True) -> Pat
     return max(output.glob("step_*"))
 
 
-def test_in_seconds_it_learns_where_something_is(stills: Path, tmp_path: Path) -> None:
-    model = learn(stills, tmp_path / "run", "engine.precision=fp32")
+@pytest.mark.parametrize("kind", ["muon", "adamw"])
+def test_in_seconds_it_learns_where_something_is(stills: Path, tmp_path: Path, kind: str) -> None:
+    model = learn(stills, tmp_path / "run", "engine.precision=fp32", f"optimizer.kind={kind}")
     examples = read_examples(stills / "test.jsonl")
     best = max(row.metrics["accuracy"] for row in evaluate(Predictor.from_pretrained(model), examples, open_store(stills), "qa"))
     assert best > 0.6, f"{best:.2f} of {len(examples)} answers are right; one place of {len(GROUND)} at random is {1 / len(GROUND):.2f}"
@@ -69,7 +70,7 @@ def test_in_seconds_it_learns_where_something_is(stills: Path, tmp_path: Path) -
 
 @pytest.mark.slow
 def test_in_a_minute_the_bundled_recipe_learns_colors(tmp_path: Path) -> None:
-    """The first lesson of the bundled model `synthetic`, its first tenth."""
+    """The first lesson of the bundled model `synthetic`, its first quarter."""
     folder = draw(tmp_path, lambda story: of_type(singleqa(story), "color"), COLORS, (160, 120), train=3000, test=300)
     model = learn(folder, tmp_path / "run", "run.max_steps=250", tiny=False)
     examples = read_examples(folder / "test.jsonl")
