@@ -72,5 +72,9 @@ def orthogonal(matrices: Float32[Tensor, "B rows columns"], *, num_steps: int = 
 def hidden_layers_apart(groups: Iterable[dict[str, Any]], named_parameters: Iterable[tuple[str, Tensor]]) -> list[dict[str, Any]]:
     """Groups in which matrices and kernels of hidden layers are apart, for Muon; embeddings, heads and vectors are not hidden."""
     hidden = {id(p) for name, p in named_parameters if p.ndim > 1 and name.startswith("clipbert.") and "embeddings" not in name}
-    parts = ({**group, "params": [p for p in group["params"] if (id(p) in hidden) is muon], "muon": muon} for group in groups for muon in (False, True))
-    return [part for part in parts if part["params"]]
+    apart = []
+    for group in groups:
+        for muon in (False, True):
+            if params := [p for p in group["params"] if (id(p) in hidden) is muon]:
+                apart.append({**group, "params": params, "muon": muon})
+    return apart

@@ -39,8 +39,8 @@ from clipbert.recompute import blocks, checkpoint_activations
 from train import checkpoints, record
 from train.engine import DeepSpeedEngine, Engine, LocalEngine, mean_over_processes
 from train.grids import FrozenCnn, GridDataset, fill
-from train.objectives import Learner
 from train.muon import Muon, hidden_layers_apart
+from train.objectives import Learner
 from train.optimizer import AdamW, lr_at, parameter_groups
 from train.ridge import start_from_ridge
 from train.settings import Settings, dump_settings, read_settings
