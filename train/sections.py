@@ -170,7 +170,7 @@ class OptimizerSettings:
 
     kind: str = "adamw"
     """"adamw" is the paper's; "muon" makes updates of hidden matrices and kernels orthogonal and leaves the rest to AdamW: from random weights it
-    needs about half the updates, at a higher lr. It reads whole matrices, so it runs with engine.kind=local alone."""
+    needs far fewer updates, at a higher lr. It reads whole matrices, so it runs with engine.kind=local alone."""
     batch_size: int = 16
     """Videos per device and backward pass."""
     accumulation: int = 1
