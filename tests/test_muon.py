@@ -61,6 +61,15 @@ def test_other_groups_move_as_by_adamw_and_what_has_no_gradient_stays() -> None:
     assert torch.equal(ours, theirs) and torch.equal(alone.detach(), drawn(2, 2))
 
 
+def test_a_matrix_that_no_loss_asked_only_decays() -> None:
+    weight = nn.Parameter(drawn(3, 4))
+    optimizer = Muon([{"params": [weight], "muon": True, "lr": 0.1, "weight_decay": 0.05}])
+    stepped(optimizer, [weight], range(2))
+    before, weight.grad = weight.detach().clone(), torch.zeros(3, 4)
+    optimizer.step()
+    assert torch.equal(weight.detach(), before * (1 - 0.1 * 0.05))
+
+
 def test_restored_it_continues_bitwise() -> None:
     def made() -> tuple[Muon, list[nn.Parameter]]:
         params = [nn.Parameter(drawn(3, 4)), nn.Parameter(drawn(5))]

@@ -41,20 +41,24 @@ class Muon(AdamW):
 
     def _update(self, group: dict[str, Any]) -> None:
         same_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        decay = 1 - group["lr"] * group["weight_decay"]
         for p in group["params"]:
-            if p.grad is None:
+            gradient, p.grad = p.grad, None  # AdamW passes over it
+            if gradient is None:
+                continue
+            if not gradient.any():  # no loss asked it: made orthogonal, what is left of the momentum would be a whole update
+                p.mul_(decay)
                 continue
             state = self.state[p]
             if not state:
                 state |= {"step": torch.zeros(()), "momentum": torch.zeros_like(p)}  # AdamW looks for a step in each state
-            state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-            update = p.grad.lerp(state["momentum"], group["momentum"]).flatten(1)  # Nesterov
+            state["momentum"].lerp_(gradient, 1 - group["momentum"])
+            update = gradient.lerp(state["momentum"], group["momentum"]).flatten(1)  # Nesterov
             same_shape[update.shape].append((p, update))
-            p.grad = None  # AdamW passes over it
         for (rows, columns), pairs in same_shape.items():
             scale = 0.2 * max(rows, columns) ** 0.5  # root mean square 0.2, as AdamW's
             for (p, _), update in zip(pairs, orthogonal(torch.stack([update for _, update in pairs])), strict=True):
-                p.mul_(1 - group["lr"] * group["weight_decay"]).add_(update.view_as(p), alpha=-group["lr"] * scale)
+                p.mul_(decay).add_(update.view_as(p), alpha=-group["lr"] * scale)
 
 
 def orthogonal(matrices: Float32[Tensor, "B rows columns"], *, num_steps: int = 5) -> Float32[Tensor, "B rows columns"]:
