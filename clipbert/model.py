@@ -113,7 +113,7 @@ class ClipBertModel(ClipBertPreTrainedModel):
         b, n, h, w, _ = grid.shape
         video_index = default_video_index(video_index, num_texts=len(input_ids), num_videos=b, device=input_ids.device)
         cells = self._random_cells(h * w) if self.training else None
-        visual = self.fusion.visual(grid, cells)[video_index]  # [M, N, P, D]
+        visual = self.fusion.visual(grid, cells).index_select(0, video_index)  # [M, N, P, D]
         text = repeat(self.fusion.text(input_ids, shown.word_vectors), "m l d -> m n l d", n=n)
         visible = torch.ones(b, n, h * w, dtype=torch.bool, device=grid.device) if shown.cell_mask is None else shown.cell_mask.flatten(2)
         visible = visible if cells is None else visible[:, :, cells]

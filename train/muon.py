@@ -62,15 +62,15 @@ class Muon(AdamW):
 
 
 def orthogonal(matrices: Float32[Tensor, "B rows columns"], *, num_steps: int = 5) -> Float32[Tensor, "B rows columns"]:
-    """About U V^T of each matrix U S V^T, by a Newton-Schulz iteration; 0 stays 0."""
+    """About U V^T of each matrix U S V^T, by a Newton-Schulz iteration in bfloat16, as Jordan et al. take it; 0 stays 0."""
     if matrices.shape[1] > matrices.shape[2]:
         return orthogonal(matrices.mT, num_steps=num_steps).mT
     a, b, c = COEFFICIENTS
-    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    x = (matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)).bfloat16()
     for _ in range(num_steps):
         square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
-    return x
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    return x.to(matrices.dtype)
 
 
 def hidden_layers_apart(groups: Iterable[dict[str, Any]], named_parameters: Iterable[tuple[str, Tensor]]) -> list[dict[str, Any]]:
