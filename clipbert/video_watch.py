@@ -1,7 +1,6 @@
 """Work on a file that may hang in C: it runs in a thread, and is given up once it makes no progress."""
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import TypeVar
@@ -22,7 +21,7 @@ class Watch:
         """Called between packets and frames: tells the watch that work gets on."""
         if self.gave_up:
             raise VideoError(f"cannot read video: {self.path} was given up.")
-        self._progress = time.monotonic()
+        self._progressed = True
 
     def result_of(self, work: Callable[[], _Result]) -> _Result:
         """What `work` returns, or VideoError once it makes no progress for the limit."""
@@ -36,9 +35,12 @@ class Watch:
 
         self.proceed()
         threading.Thread(target=run, daemon=True, name="clipbert-video").start()
+        left = self.limit_seconds
         try:
-            while not future.done() and (left := self._progress + self.limit_seconds - time.monotonic()) > 0:
-                wait([future], timeout=left)
+            while not future.done() and left > 0:
+                self._progressed, turn = False, min(left, 0.1 * self.limit_seconds)
+                wait([future], timeout=turn)
+                left = self.limit_seconds if self._progressed else left - turn  # not by the clock: that goes on while the process is stopped
         finally:
             self.gave_up = not future.done()
         if self.gave_up:

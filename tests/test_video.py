@@ -4,6 +4,7 @@ import gc
 import itertools
 import random
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -449,3 +450,23 @@ def test_a_time_limit_counts_from_the_last_sign_of_progress(plain, monkeypatch):
     monkeypatch.setattr(video_packets.Reader, "frames", slowed)
     with Video.open(plain, time_limit_seconds=0.5) as video:
         assert len(video.frames_by_index(range(29)).frames) == 29  # 0.9 s in all
+
+
+STOPPED = """
+import time
+from clipbert.video_watch import Watch
+def work():
+    print("begun", flush=True)
+    for _ in range(8):
+        time.sleep(0.1)
+print(Watch("a.mp4", 1.2).result_of(work))
+"""
+
+
+def test_what_was_stopped_is_not_taken_for_a_decoder_that_hangs():
+    child = subprocess.Popen([sys.executable, "-c", STOPPED], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "begun\n"
+    child.send_signal(signal.SIGSTOP)  # Ctrl-Z
+    time.sleep(2)
+    child.send_signal(signal.SIGCONT)
+    assert child.communicate(timeout=60) == ("None\n", "")
