@@ -39,10 +39,12 @@ bench-all: $(READY)
 	$(BIN)/python benchmarks/attribution.py
 	$(BIN)/python benchmarks/bench.py --document
 
-# a model like `synthetic` (train/README.md) from random weights into runs/synthetic; a lesson that is done is not repeated
+# the model `synthetic` (train/README.md) from random weights into runs/synthetic; a lesson that is done is not repeated
 synthetic-model: runs/synthetic_videos/step_00003200
 	$(BIN)/python train/calibrate.py --model $< --out runs/synthetic --videos data/synthetic --questions data/synthetic/openqa_val.jsonl \
 		data/synthetic/frameqa_val.jsonl --num-clips 16 --num-frames 4 --fps 5
+	$(BIN)/python train/settle.py --model runs/synthetic --videos data/synthetic --questions data/synthetic/openqa_val.jsonl \
+		data/synthetic/frameqa_val.jsonl --save
 
 runs/synthetic_videos/step_00003200: runs/synthetic_scenes/step_00003600
 runs/synthetic_scenes/step_00003600: runs/synthetic_pictures/step_00003400

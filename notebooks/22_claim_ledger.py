@@ -71,7 +71,7 @@ table(curve_rows(curve_trends(read_rows(committed_results()))), "Figure 4")
 # |---|---|---|
 # | (i) image size | 224 to 448: +3.4 R@1, beyond the noise | on questions 224 is best, not so on our shorts; beyond 448 all is noise |
 # | (ii) two frames, mean fusion | signs all agree; Conv(2+1)D at T=2 clearly worse | three of four leads in R@1 are noise |
-# | (iii) more clips at inference | accuracy +0.51; synthetic videos: 31 % to 90 % from 1 to 16 clips | +2.5 R@1 is within the noise |
+# | (iii) more clips at inference | accuracy +0.51; synthetic videos: 30 % to 90 % from 1 to 16 clips | +2.5 R@1 is within the noise |
 # | (iv) sparse beats dense | R5 +2.3, accuracy +0.79; a quarter of the cost | +0.2 R@1 with a margin of 3.2; our small runs lean to dense |
 # | (v) image-text pre-training | every difference beyond the noise; our shorts +10 over random | real clips: R@1 +14 ± 18, questions none |
 # | (vi) end-to-end training | signs agree in R@1 | all of R@1 within the noise, our shorts too; accuracy -0.05 against freezing both |
