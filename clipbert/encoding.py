@@ -75,13 +75,13 @@ class VideoEncoder:
         return source, list(clips), settings.policy
 
     def encode_clips(self, source: Source, clips: Sequence[ClipTimes], policy: str, progress: Progress | None = None) -> EncodedVideo:
-        """These clips of the video, decoded and through the CNN.  Raises VideoError if none can be decoded."""
+        """These clips of the video, decoded and through the CNN.  Raises VideoError, DamagedClips if none can be decoded."""
         timeline, notices = source.timeline()
         wanted = sorted({int(i) for clip in clips for i in clip.frame_index})
         found, missing = self._frame_features(source, wanted, progress)
         usable = [n for n, clip in enumerate(clips) if not any(int(i) in missing for i in clip.frame_index)]
         if not usable:
-            raise VideoError(f"cannot decode any of the {len(clips)} clips of {source.name}; the file is damaged where they lie.")
+            raise DamagedClips(f"cannot decode any of the {len(clips)} clips of {source.name}; the file is damaged where they lie.")
         if len(usable) < len(clips):
             notices = (*notices, left_out([n + 1 for n in range(len(clips)) if n not in usable], len(clips)))
         kept = [clips[n] for n in usable]
@@ -224,6 +224,10 @@ def _frame_index(source: Source, encoded: EncodedVideo) -> Int[Tensor, "N T"]:
     if bool((index == len(times)).any()) or not torch.equal(times[index], encoded.times):
         raise ValueError(f"{source.name} is not the video that was encoded: it has no frames at those times; name the right file.")
     return index
+
+
+class DamagedClips(VideoError):
+    """None of the clips can be decoded, where other frames of the file can."""
 
 
 def left_out(lost: Sequence[int], num_clips: int) -> str:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from clipbert.encoding import left_out
+from clipbert.encoding import DamagedClips, left_out
 from clipbert.predict import Predictor
 from clipbert.sampling import ClipTimes
 from clipbert.source import Source, digest
@@ -45,11 +45,12 @@ def encode_stream(predictor: Predictor, video: str | Path | Image.Image, **setti
 def stream_clips(predictor: Predictor, source: Source, clips: Sequence[ClipTimes], policy: str) -> Iterator[Step]:
     """The video after each of these clips.  Closing the iterator ends the work.
 
-    Clips that cannot be decoded are left out and named in the notices.  Raises
-    VideoError if none can.
+    Clips that cannot be decoded are left out and named in the notices, with
+    what went wrong first if it was not damage.  Raises VideoError if none can.
     """
     parts: list[EncodedVideo] = []
     lost: list[int] = []
+    reason: list[str] = []
     reused = 0
     with source.open() as opened:
         held = replace(source, open=lambda: nullcontext(opened))  # one reader, which goes on where the clip before ended
@@ -57,20 +58,21 @@ def stream_clips(predictor: Predictor, source: Source, clips: Sequence[ClipTimes
             reused += predictor.has_features(source, clip)
             try:
                 parts.append(predictor.encode_clips(held, [clip], policy))
-            except VideoError:
+            except VideoError as error:
                 lost.append(n + 1)
+                if not reason and not isinstance(error, DamagedClips):
+                    reason = [str(error)]
             if parts:
                 frames = predictor.pictures(held, clip) if n + 1 not in lost else None
-                yield Step(_joined(parts, source, lost, len(clips)), frames, n + 1, len(clips), reused)
+                yield Step(_joined(parts, source, (left_out(lost, len(clips)), *reason) if lost else ()), frames, n + 1, len(clips), reused)
     if not parts:
-        raise VideoError(f"cannot decode any of the {len(clips)} clips of {source.name}; the file is damaged where they lie.")
+        what = f"cannot decode any of the {len(clips)} clips of {source.name}; the file is damaged where they lie."
+        raise VideoError(*reason) if reason else DamagedClips(what)
 
 
-def _joined(parts: Sequence[EncodedVideo], source: Source, lost: Sequence[int], num_planned: int) -> EncodedVideo:
-    """One video of these one-clip videos."""
-    _, notices = source.timeline()
-    if lost:
-        notices = (*notices, left_out(lost, num_planned))
+def _joined(parts: Sequence[EncodedVideo], source: Source, more: Sequence[str]) -> EncodedVideo:
+    """One video of these one-clip videos, with `more` notices."""
+    notices = (*source.timeline()[1], *more)
     keys = tuple(part.clip_keys[0] for part in parts)
     return replace(
         parts[0], features=torch.cat([part.features for part in parts]), times=torch.cat([part.times for part in parts]),
