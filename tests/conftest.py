@@ -47,7 +47,8 @@ def pytest_runtest_protocol(item: Any, nextitem: pytest.Item | None) -> bool | N
         waited = [line for report in reports if report.failed for line in report.longreprtext.splitlines() if line.startswith(("E ", ">"))]
         item.user_properties.append((TRIED_TWICE, "\n    ".join((item.nodeid, *waited, *TRAFFIC))))
         for fixture in (one for found in item._fixtureinfo.name2fixturedefs.values() for one in found):
-            if fixture.cached_result and fixture.cached_result[2]:  # of the file or the session, that waited in vain itself
+            kept = fixture.cached_result  # of the file or the session: one that waited in vain itself, or a page left half way
+            if kept and (kept[2] or hasattr(kept[0], "locator")):
                 fixture.finish(item._request)
         reports = runtestprotocol(item, log=False, nextitem=nextitem)
     for report in reports:
