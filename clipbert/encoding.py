@@ -81,7 +81,7 @@ class VideoEncoder:
         found, missing = self._frame_features(source, wanted, progress)
         usable = [n for n, clip in enumerate(clips) if not any(int(i) in missing for i in clip.frame_index)]
         if not usable:
-            raise DamagedClips(f"cannot decode any of the {len(clips)} clips of {source.name}; the file is damaged where they lie.")
+            raise damaged(len(clips), source.name)
         if len(usable) < len(clips):
             notices = (*notices, left_out([n + 1 for n in range(len(clips)) if n not in usable], len(clips)))
         kept = [clips[n] for n in usable]
@@ -227,7 +227,11 @@ def _frame_index(source: Source, encoded: EncodedVideo) -> Int[Tensor, "N T"]:
 
 
 class DamagedClips(VideoError):
-    """None of the clips can be decoded, where other frames of the file can."""
+    """None of the clips can be decoded."""
+
+
+def damaged(num_clips: int, name: str) -> DamagedClips:
+    return DamagedClips(f"cannot decode any of the {num_clips} clips of {name}; the file is damaged where they lie.")
 
 
 def left_out(lost: Sequence[int], num_clips: int) -> str:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from clipbert.encoding import DamagedClips, left_out
+from clipbert.encoding import DamagedClips, damaged, left_out
 from clipbert.predict import Predictor
 from clipbert.sampling import ClipTimes
 from clipbert.source import Source, digest
@@ -66,8 +66,7 @@ def stream_clips(predictor: Predictor, source: Source, clips: Sequence[ClipTimes
                 frames = predictor.pictures(held, clip) if n + 1 not in lost else None
                 yield Step(_joined(parts, source, (left_out(lost, len(clips)), *reason) if lost else ()), frames, n + 1, len(clips), reused)
     if not parts:
-        what = f"cannot decode any of the {len(clips)} clips of {source.name}; the file is damaged where they lie."
-        raise VideoError(*reason) if reason else DamagedClips(what)
+        raise VideoError(*reason) if reason else damaged(len(clips), source.name)
 
 
 def _joined(parts: Sequence[EncodedVideo], source: Source, more: Sequence[str]) -> EncodedVideo:

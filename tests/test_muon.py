@@ -32,7 +32,7 @@ def test_a_matrix_moves_as_by_the_muon_of_pytorch(shape: tuple[int, int]) -> Non
     ours, theirs = nn.Parameter(drawn(*shape)), nn.Parameter(drawn(*shape))
     stepped(Muon([{"params": [ours], "muon": True, "lr": 0.1, "weight_decay": 0.05}]), [ours], range(4))
     stepped(torch.optim.Muon([theirs], lr=0.1, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"), [theirs], range(4))
-    torch.testing.assert_close(ours, theirs, atol=4e-3, rtol=0)  # theirs iterates in bfloat16
+    torch.testing.assert_close(ours, theirs, atol=4e-3, rtol=0)  # both iterate in bfloat16
     assert (ours - drawn(*shape)).abs().max() > 0.05
 
 
